@@ -34,6 +34,7 @@ async def test_nothing_is_lost_doubled_or_disordered_by(case: Case, stack: Stack
     assert result.passed, (result.problem, result.verdict.findings[:20])
     assert result.verdict.acknowledged > 0
     assert result.verdict.shown > 0
+    assert result.verdict.changes > 0
 
 
 async def test_cases_are_chosen_by_name() -> None:

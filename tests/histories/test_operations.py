@@ -59,7 +59,7 @@ def test_entries_that_tell_of_reactions_are_the_clusters_and_what_has_no_place_i
     pin = Posted("ann/1", 3, "ann", CHAT, "p", change=Change("pin", 1, pinned=True))
     nothing = Acknowledged("ann/1", 3, "ann", CHAT, "p", 0, "", 1, duplicate=False)
     entries = [Stored(CHAT, seq, f"id-{seq}", "", "", "", change=Change("reacted", 1)) for seq in (2, 3)]
-    events = [posted(1), told(1, 1), react, told(2, 3, "r"), pin, nothing, read(message(1), *entries)]
+    events: list[Event] = [posted(1), told(1, 1), react, told(2, 3, "r"), pin, nothing, read(message(1), *entries)]
     appends = [(each.key, each.seq) for each in of(*events) if each.kind == "append"]
     assert appends == [("ann a", 1), ("~reacted 2", 2), ("~reacted 3", 3)]
     assert is_linearizable(tmp_path, events)

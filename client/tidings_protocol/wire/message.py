@@ -36,7 +36,7 @@ def message_from(
     head: bytes, message_id: str, seq: int, time_ms: int, client_id: str, content: bytes, ordinal: int
 ) -> bytes:
     """An encoded tidings.v1.Message with this head; `content` is an encoded Content, which comes last."""
-    identity, client = message_id.encode(), client_id.encode()
+    identity, client, number = message_id.encode(), client_id.encode(), varint(seq)
     return b"".join(
         (
             _ID_TAG,
@@ -44,10 +44,10 @@ def message_from(
             identity,
             head,
             _SEQ_TAG,
-            varint(seq),
+            number,
             _time(time_ms),
             _ORDINAL_TAG,
-            varint(ordinal),
+            number if ordinal == seq else varint(ordinal),
             _CLIENT_ID_TAG,
             varint(len(client)),
             client,

@@ -66,13 +66,16 @@ class EventEncoder:
 
     def _message(self, row: FedRow) -> Record:
         message = row.message
-        conversation, seq, sender, client_id, time_ms, content, kind = message[:7]
-        head = head_of(conversation, sender, kind)
-        identity = message_id(conversation, seq)
-        body = row.told or message_from(head, identity, seq, time_ms, client_id, content, message.ordinal)
+        conversation, seq, sender, client_id, time_ms, content, kind, _, _, before = message[:10]
+        ordinal, type_ = seq - before, event_types.MESSAGE
+        if kind == CHANGE:
+            ordinal, type_ = 0, event_types.CHANGE
+        body = row.told
+        if not body:
+            head, identity = head_of(conversation, sender, kind), message_id(conversation, seq)
+            body = message_from(head, identity, seq, time_ms, client_id, content, ordinal)
         known = self._known_of(conversation, row.recipients)
         value = b"".join((known.head, self._time(time_ms), _MESSAGE, varint(len(body)), body))
-        type_ = event_types.CHANGE if kind == CHANGE else event_types.MESSAGE
         if not row.trace:
             return Record(self._topic, value, None, known.key, type_)
         trace = row.trace.encode()

@@ -133,6 +133,11 @@ class CachedConversation:
         """How many entries up to the head count as unread."""
         return self.head - self.changes
 
+    def may_read(self, user: str, seq: int) -> bool:
+        """Whether this entry lies at or behind the user's joining; who is not in memory may."""
+        member = self.members.get(user)
+        return member is None or member.joined_seq <= seq
+
     def refuses(self, user: str) -> bool:
         """Whether the other one of this direct chat takes no messages from this user."""
         return bool(self.blockers) and other_of(self.id, user) in self.blockers

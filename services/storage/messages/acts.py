@@ -21,10 +21,10 @@ from services.storage.folding.contents import edited, in_order, text_of, with_te
 from services.storage.folding.fold import folded, mentioned_in, pinned_after
 from services.storage.folding.judge import Actor, Place, Verdict, judge
 from services.storage.folding.shown import folded_state
-from services.storage.folding.texts import NoStreamTexts, StreamTexts, TextSoFar
+from services.storage.folding.texts import NoStreamTexts, StreamTexts, TextSoFar, as_of_now
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.targets import Targets
-from services.storage.repository.records import CHANGE, ClientKey, MessageKey, StoredMessage
+from services.storage.repository.records import CHANGE, ClientKey, StoredMessage
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, TidingsError
 
@@ -170,8 +170,9 @@ class Act:
     def _whole(self, target: StoredMessage, texts: StreamTexts) -> TextSoFar | PartMissing:
         """The whole of a stream that ends."""
         finish = self.change.finish
-        key: MessageKey = target.conversation, target.seq
-        so_far = texts.so_far(key) or TextSoFar(target.parts or 0, text_of(target.content))
+        # The owner before may have written parts that this one was not given yet.
+        now = as_of_now(target, texts)
+        so_far = TextSoFar(now.parts or 0, text_of(now.content))
         if finish.text:
             return TextSoFar(finish.parts or so_far.parts, finish.text)
         if finish.parts > so_far.parts:

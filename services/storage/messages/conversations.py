@@ -32,7 +32,7 @@ from services.storage.memory.conversations import ConversationMemory
 from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
-from services.storage.messages.jobs import OwnChange, OwnOutcome
+from services.storage.messages.jobs import OwnChange, OwnOutcome, stubs_among
 from services.storage.messages.pacing import Pacing
 from services.storage.messages.plain_turn import PlainPorts
 from services.storage.messages.store_call import Rows, StoreCall
@@ -207,7 +207,8 @@ class ConversationStore:
             audiences = [Audience(key, repeats[index][0].recipients) for index, key in changes.items()]
             for index, hiders in zip(changes, await self._rounds.hiders.among(audiences), strict=True):
                 item, _, outcome = repeats[index]
-                outcome.stubs.extend(user for user in item.recipients if user in hiders)
+                here = self.memory.peek(item.conversation)
+                outcome.stubs.extend(stubs_among(Audience(changes[index], item.recipients), hiders, here))
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
         """Makes changes of groups; outcomes are aligned with the items, errors as those of `store`.

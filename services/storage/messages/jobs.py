@@ -7,14 +7,15 @@ Does not know: how jobs are done (write_round.py, group_writer.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
 from services.storage.events.port import FedRow
+from services.storage.folding.hiders import Audience
 from services.storage.folding.judge import Actor
-from services.storage.folding.shown import folded_state, is_special, shown, state_of
+from services.storage.folding.shown import is_special, shown, state_of
 from services.storage.loading import membership
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.acts import Act, Reactions
@@ -158,9 +159,7 @@ class StoreJob:
         outcome = StoreOutcome(
             status=_STATUS[draft.status], message=self.told, state=self._state(now_ms), stubs=self.stubs
         )
-        if draft.status is Status.NO_EFFECT:
-            outcome.seq = self._made_so()
-        elif draft.status is Status.REFUSED:
+        if draft.status is Status.REFUSED:
             outcome.fault.CopyFrom(to_fault(draft.error or BadRequest("this message cannot be changed so")))
         elif draft.status is Status.DUPLICATE:
             outcome.seq, outcome.time_ms = draft.seq, draft.time_ms
@@ -179,13 +178,6 @@ class StoreJob:
             return b""
         state = state_of(draft.act.target, now_ms)
         return state.SerializeToString() if state is not None else b""
-
-    def _made_so(self) -> int:
-        """The CHANGE that a change without effect would have repeated, if that is known: nothing follows a recall."""
-        act = self.draft.act
-        if act is None or act.target is None or act.name != "recall":
-            return 0
-        return folded_state(act.target).state.revision
 
 
 @dataclass(slots=True, eq=False)
@@ -257,3 +249,17 @@ def unsure(error: TidingsError) -> TidingsError:
     if isinstance(error, Overloaded):
         return Unavailable("what follows from this could not be done yet: send it again", error.retry_after_ms)
     return error
+
+
+def stubs_among(audience: Audience, hiders: Collection[str], conversation: CachedConversation | None) -> list[str]:
+    """Who of those that are told of a CHANGE gets a stub: who has hidden its target, or came after it (where it is read
+    by cursor, only the former). None: the conversation is not in memory, and nobody is known to have come late.
+    """
+    if not audience.users:
+        return list(hiders)
+    seq = audience.target[1]
+    return [
+        user
+        for user in audience.users
+        if user in hiders or (conversation is not None and not conversation.may_read(user, seq))
+    ]

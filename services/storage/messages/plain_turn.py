@@ -192,15 +192,16 @@ class PlainTurn:
         entries: list[InboxEntry] = []
         far: list[tuple[int, int]] = []
         for row, (call, place) in enumerate(zip(self._calls, self._places, strict=True)):
-            message = self._messages[row]
+            conversation, seq, _, _, time_ms = self._messages[row][:5]
+            recipients, numbers = call.recipients, call.numbers
             for at in range(call.starts[place], call.starts[place + 1]):
-                user = call.recipients[at]
+                user = recipients[at]
                 head = heads.get(user)
                 if head is None:
                     far.append((row, at))
                     continue
-                heads[user] = call.numbers[at] = head + 1
-                entries.append(InboxEntry(user, head + 1, message.conversation, message.seq, message.time_ms))
+                heads[user] = numbers[at] = number = head + 1
+                entries.append(InboxEntry(user, number, conversation, seq, time_ms))
         return entries, far
 
     async def _insert(self, entries: list[InboxEntry]) -> bool:
@@ -216,23 +217,23 @@ class PlainTurn:
         """Tells memory and the calls what is durable now."""
         planned, recent, inboxes = self._planned, self._ports.recent, self._inboxes
         for message, key, call, place in zip(self._messages, self._keys, self._calls, self._places, strict=True):
-            seq, time_ms = message.seq, message.time_ms
-            conversation = planned[message.conversation].conversation
+            key_of, seq, sender, _, time_ms = message[:5]
+            conversation = planned[key_of].conversation
             if time_ms < conversation.last_ms:
                 conversation.was_ahead = True
-            conversation.head, conversation.last_ms = seq, time_ms
-            conversation.shown = seq
-            if message.before:
-                call.ordinals[place] = seq - message.before
+            conversation.head = conversation.shown = seq
+            conversation.last_ms = time_ms
+            if conversation.changes:
+                call.ordinals[place] = message.ordinal
             call.seqs[place], call.times_ms[place] = seq, time_ms
-            if conversation.sent(message.sender, seq):
+            if conversation.sent(sender, seq):
                 call.read_over.add(place)
             recent.add(key, seq)
         for user, _, conversation_id, seq, time_ms, _ in entries:
             inbox = inboxes[user]
             assert inbox is not None
             inbox.push(conversation_id, seq, time_ms)
-        system = sum(message.kind == SYSTEM for message in self._messages)
+        system = [message.kind for message in self._messages].count(SYSTEM)
         metrics.STORED.labels("normal").inc(len(self) - system)
         metrics.STORED.labels("system").inc(system)
         metrics.INBOX_ENTRIES.inc(len(entries))

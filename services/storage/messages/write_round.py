@@ -31,7 +31,7 @@ from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.messages.acts import Rules
 from services.storage.messages.group_writer import GroupWriter
-from services.storage.messages.jobs import IS_IN, ChangeJob, OwnChange, OwnOutcome, StoreJob, unsure
+from services.storage.messages.jobs import IS_IN, ChangeJob, OwnChange, OwnOutcome, StoreJob, stubs_among, unsure
 from services.storage.messages.naming import Naming
 from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status, is_blocked, message_of
 from services.storage.messages.pacing import Pacing
@@ -220,8 +220,8 @@ class WriteRound:
             batch.reload(conversation)
             if (job := self._changes.get(key)) is not None:
                 job.conversation = conversation
-            for store in self._stores.values():
-                store.reload()
+        for store in self._stores.values():
+            store.reload()
 
     async def _find_first_tries(self, batch: NumberingBatch) -> None:
         """Finds what earlier tries of these drafts have made: duplicates in full, and changes that look stale.
@@ -270,7 +270,7 @@ class WriteRound:
             await self._load_again(batch, unsettled)
         for key, first in found.items():
             draft = doubtful[key]
-            if not draft.repeats(first) and draft.is_change:
+            if not draft.repeats(first):
                 draft.status, draft.error = Status.FAILED, _unsettled()
 
     async def _deliver(self) -> None:
@@ -300,7 +300,9 @@ class WriteRound:
             start = end
 
     async def _find_hiders(self) -> None:
-        """Finds who gets a stub of a CHANGE, and makes what all others are told."""
+        """Finds who gets a stub of a CHANGE: who has hidden its target, or may not read it. Makes what all others are
+        told.
+        """
         changes = [job for job in self._stores.values() if job.draft.act is not None and job.draft.status in IS_IN]
         audiences = [
             Audience((job.draft.key.conversation, job.draft.act.seq), job.recipients)
@@ -308,8 +310,10 @@ class WriteRound:
             if job.draft.act is not None
         ]
         if audiences:
-            for job, hiders in zip(changes, await self._ports.hiders.among(audiences), strict=True):
-                job.stubs = [user for user in job.recipients if user in hiders]
+            for job, audience, hiders in zip(
+                changes, audiences, await self._ports.hiders.among(audiences), strict=True
+            ):
+                job.stubs = stubs_among(audience, hiders, job.draft.conversation)
         for job in self._stores.values():
             job.tell(self._now_ms)
 

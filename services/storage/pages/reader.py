@@ -42,10 +42,11 @@ from services.storage.pages.paging import (
     present_messages,
     to_complete,
 )
-from services.storage.pages.showing import Showing, is_hidden, key_of, targets_of
+from services.storage.pages.showing import Showing, is_before, is_hidden, key_of, targets_of
 from services.storage.reactions.mine import mine_of_each
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
+    CHANGE,
     MAX_NUMBER,
     NOTHING_HIDDEN,
     HiddenSeqs,
@@ -57,7 +58,7 @@ from services.storage.repository.records import (
     StoredMessage,
 )
 from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import SLOTS, hash64
+from tidings_protocol.ids import SLOTS, ConversationKind, hash64, kind_of
 
 # Pages of one batch: what they hold is in memory at the same time, and read by one command, within its deadline.
 PAGES_MAX = 16
@@ -318,7 +319,10 @@ class PageReader:
             for page, entries in pages
             for key in to_complete(present_messages(entries, found), page.limit, page.item.bytes_max)
         }
-        whole, targets = await run_both(self._whole(wanted), self._targets_of(list(found.values())))
+        (whole, targets), joined = await run_both(
+            run_both(self._whole(wanted), self._targets_of(list(found.values()))),
+            self._joinings(readers, {each.conversation for each in found.values() if each.kind == CHANGE}),
+        )
         for key in wanted:
             del found[key]
         found.update(whole)
@@ -330,8 +334,19 @@ class PageReader:
         for (conversation, user), theirs in hidden.items():
             those = (each for each in found.values() if each.conversation == conversation)
             stubs[user].update(key_of(each) for each in those if is_hidden(each, theirs))
+        for (conversation, user), first in joined.items():
+            stubs[user].update(key_of(each) for each in found.values() if is_before(each, conversation, first))
         own = dict(zip(users, mine, strict=True))
         return found, {user: Showing(now_ms, targets, keys, own[user]) for user, keys in stubs.items()}
+
+    async def _joinings(self, readers: Collection[MemberKey], changed: Collection[str]) -> dict[MemberKey, int]:
+        """The first seq that these readers may read, where that is not the first of all, in conversations in which
+        something was changed.
+        """
+        groups = {each for each in changed if kind_of(each) is ConversationKind.GROUP}
+        asked = [each for each in readers if each.conversation in groups]
+        found = await self._repository.members.find(asked) if asked else {}
+        return {key: each.joined_seq for key, each in found.items() if each.joined_seq > 1}
 
 
 def member_record(document: MemberDocument) -> storage_pb2.MemberRecord:

@@ -77,6 +77,13 @@ def is_hidden(message: StoredMessage, hidden: HiddenSeqs) -> bool:
     return hidden.hides(target_of(message) if message.kind == CHANGE else message.seq)
 
 
+def is_before(message: StoredMessage, conversation: str, first: int) -> bool:
+    """Whether this is a CHANGE in this conversation whose target lies before the first entry that the reader may
+    read.
+    """
+    return message.kind == CHANGE and message.conversation == conversation and target_of(message) < first
+
+
 def targets_of(messages: Iterable[StoredMessage]) -> set[MessageKey]:
     """What the CHANGEs among these change."""
     return {(each.conversation, target_of(each)) for each in messages if each.kind == CHANGE}

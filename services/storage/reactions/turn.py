@@ -26,7 +26,7 @@ from typing import Final
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.memory.conversation import CachedConversation
 from services.storage.reactions.message import ReactedMessage, is_recalled
-from services.storage.reactions.pace import ACTS_MAX, ActPace
+from services.storage.reactions.rates import ACTS_MAX, ActRates
 from services.storage.repository.reactions import ReactionKey, ReactionWrite, Reactor, StoredReaction
 from services.storage.repository.records import NORMAL, ClientKey, MessageKey, StoredMessage
 from tidings_protocol import client_pb2
@@ -103,7 +103,7 @@ class ReactTurn:
     """`written`: what becomes of which reactions."""
 
     reads: Reads
-    pace: ActPace
+    rates: ActRates
     now_s: float
     now_ms: int
     written: dict[ReactionKey, StoredReaction] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class ReactTurn:
     def take_back(self) -> None:
         """Nothing of it is known to be stored."""
         for reactor in self._noted:
-            self.pace.take_back(reactor)
+            self.rates.take_back(reactor)
 
     def writes(self) -> list[ReactionWrite]:
         """What is to be written, if it finds what was read."""
@@ -181,7 +181,7 @@ class ReactTurn:
         reacted.news.note(*act.pair)
         act.changed = True
         self.changed[target] = reacted
-        self.pace.note(act.reactor, self.now_s)
+        self.rates.note(act.reactor, self.now_s)
         self._noted.append(act.reactor)
 
     def _given_by(self, reactor: Reactor) -> dict[str, StoredReaction]:
@@ -192,7 +192,7 @@ class ReactTurn:
 
     def _beyond(self, act: ReactAct, reacted: ReactedMessage, given: Iterable[StoredReaction]) -> TidingsError | None:
         """Which limit the act would pass."""
-        if not self.pace.allows(act.reactor, self.now_s):
+        if not self.rates.allows(act.reactor, self.now_s):
             return BadRequest(f"you reacted to this message {ACTS_MAX} times within an hour: leave it as it is")
         if act.removes:
             return None

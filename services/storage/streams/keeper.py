@@ -25,7 +25,7 @@ from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.streams.memory import OpenStreams
 from services.storage.streams.stream import OpenStream
-from services.storage.telling.port import Teller
+from services.storage.telling.port import Teller, tell_item
 from tidings_protocol import client_pb2
 from tidings_protocol.content import OWN_PREFIX
 from tidings_protocol.errors import TidingsError
@@ -153,13 +153,7 @@ class StreamKeeper:
         if outcome.status not in {StoreOutcome.STORED, StoreOutcome.DUPLICATE} or not outcome.message:
             return None
         metrics.STREAMS_SILENT.inc()
-        return logic_pb2.TellItem(
-            conversation=stream.key[0],
-            message=outcome.message,
-            recipients=made.recipients,
-            numbers=outcome.numbers,
-            stubs=outcome.stubs,
-        )
+        return tell_item(stream.key[0], outcome, made.recipients)
 
     def _owns(self, conversation: str) -> bool:
         return self._peers.owner_of(slot_of(conversation)) is None

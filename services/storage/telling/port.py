@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from protos.tidings.internal.v1 import logic_pb2
+from protos.tidings.internal.v1 import logic_pb2, storage_pb2
 
 
 class Teller(Protocol):
@@ -25,3 +25,14 @@ class NoTeller:
 
     def tell(self, items: Sequence[logic_pb2.TellItem]) -> None:
         """Does nothing."""
+
+
+def tell_item(conversation: str, outcome: storage_pb2.StoreOutcome, recipients: Sequence[str]) -> logic_pb2.TellItem:
+    """An entry that is stored, as its recipients, who are aligned with the numbers of its outcome, are told of it."""
+    return logic_pb2.TellItem(
+        conversation=conversation,
+        message=outcome.message,
+        recipients=recipients,
+        numbers=outcome.numbers,
+        stubs=outcome.stubs,
+    )

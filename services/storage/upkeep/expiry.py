@@ -1,10 +1,12 @@
 """Erases what is left of messages whose time is over. They are shown as recalled from that moment on, whatever this has
 come to.
 
-    due ──▶ no longer pinned ──▶ noted: their reactions are to go ──▶ what their CHANGEs say is gone
+    over ──▶ no longer pinned
+    over for `margin_s` ──▶ no longer pinned ──▶ noted: their reactions are to go ──▶ what their CHANGEs say is gone
         ──▶ content and mentions are gone, the state says by whom (`~expiry`) ──▶ who hears of recalls is told
 
-Guarantees: all of a message is erased within a minute, or as soon as MongoDB is there again and its clock is trusted.
+Guarantees: a message whose time is over leaves what is pinned at the next sweep, and all of it is erased within a
+minute, or as soon as MongoDB is there again and its clock is trusted.
 Nothing is folded into it any more, not even by a node that finds an unfinished change later. What was pinned is looked
 at twice: a round that was under way might have written it once more. Repeating any of it does no harm.
 Does not know: how expired messages are shown (folding/shown.py), counted, listed (pages/).
@@ -72,9 +74,12 @@ class ExpirySweep:
         """Erases what is due and this node's; how many messages. Raises Unavailable."""
         erased = 0
         while self._time.is_trusted:
-            due = await self._repository.expiry.due(self._time.wall_ms() - self._margin_ms, STEP)
+            now_ms = self._time.wall_ms()
+            due = await self._repository.expiry.due(now_ms, STEP)
             own = [each for each in due if self._peers.owner_of(slot_of(each.conversation)) is None]
-            done = await self._erase(own) if own else []
+            left = [each for each in own if each.expires_ms <= now_ms - self._margin_ms]
+            await self._unpin([_key(each) for each in own[len(left) :] if self._may_be_pinned(each)])
+            done = await self._erase(left) if left else []
             erased += len(done)
             if len(due) < STEP or not done:
                 break
@@ -82,11 +87,10 @@ class ExpirySweep:
 
     async def _erase(self, messages: Sequence[StoredMessage]) -> list[MessageKey]:
         """Erases these; those with which it is done."""
-        keys = [(each.conversation, each.seq) for each in messages]
+        keys = [_key(each) for each in messages]
         states = {key: folded_state(each).state for key, each in zip(keys, messages, strict=True)}
         pinned = [key for key in keys if states[key].pinned or self._is_pinned(key)]
-        if pinned:
-            await self._unpin(pinned)
+        await self._unpin(pinned)
         left = [each for each in messages if not states[each.conversation, each.seq].recalled_by]
         if left:
             losing = [each for each in left if states[each.conversation, each.seq].reactions]
@@ -104,16 +108,28 @@ class ExpirySweep:
         await self._repository.expiry.done(done)
         return done
 
+    def _may_be_pinned(self, message: StoredMessage) -> bool:
+        """Whether it is; of a conversation that is not in memory, its own state alone says so."""
+        if self._memory.peek(message.conversation) is None:
+            return folded_state(message).state.pinned
+        return self._is_pinned(_key(message))
+
     def _is_pinned(self, key: MessageKey) -> bool:
         conversation = self._memory.peek(key[0])
         return conversation is not None and key[1] in conversation.document.pinned
 
     async def _unpin(self, keys: Sequence[MessageKey]) -> None:
+        if not keys:
+            return
         await self._repository.expiry.unpin(keys)
         for key, seq in keys:
             if conversation := self._memory.peek(key):
                 document = conversation.document
                 conversation.document = replace(document, pinned=tuple(each for each in document.pinned if each != seq))
+
+
+def _key(message: StoredMessage) -> MessageKey:
+    return message.conversation, message.seq
 
 
 def _of_changes(message: StoredMessage) -> Erasure:

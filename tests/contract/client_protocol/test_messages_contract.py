@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.client_protocol.servers import Server
 from tests.support.device.wire import Closed, Wire
-from tidings_protocol.client_pb2 import Content, Message, Ping, PresenceRequest, Read, Send, Sent, Signal, Sync
+from tidings_protocol.client_pb2 import Change, Content, Message, Ping, PresenceRequest, Read, Send, Sent, Signal, Sync
 from tidings_protocol.ids import direct, message_id
 
 CHAT = direct("ann", "bob")
@@ -32,6 +32,20 @@ async def test_a_repeated_send_is_told_its_first_place(server: Server) -> None:
         again = await send(ann, "one")
     assert again.duplicate
     assert (again.seq, again.number, again.message_id, again.time_ms) == (1, 1, first.message_id, first.time_ms)
+
+
+async def test_a_second_recall_changes_nothing_and_takes_no_place(whole_server: Server) -> None:
+    async with whole_server.session("ann") as ann, whole_server.session("bob") as bob:
+        await send(ann, "one")
+        recall = Change(client_id="r", conversation=CHAT, seq=1, recall=Change.Recall())
+        first = (await ann.request(change=recall)).sent
+        assert (first.seq, first.state.revision, first.message_id) == (2, 2, message_id(CHAT, 2))
+        assert (await ann.request(change=recall)).sent.seq == 2, "asked again it is the first"
+        recall.client_id = "again"
+        again = (await ann.request(change=recall)).sent
+        assert (again.seq, again.number, again.message_id, again.duplicate) == (0, 0, "", False)
+        assert again.state == first.state
+        assert (await send(bob, "two", "ann")).seq == 3
 
 
 async def test_a_message_is_delivered_to_every_other_connection_with_its_inbox_number(server: Server) -> None:

@@ -66,6 +66,11 @@ async def test_what_is_done_to_a_message_is_told_to_everybody(access: FakeAccess
         assert (recalled.text, recalled.recalled) == ("", True)
         page = await bob.history("ann", after=0, changes=True)
         assert [told.act for told in page.changes][-1] is ChangeAct.RECALL
+        inbox = await bob.inbox(0)
+        assert [number for number, _ in inbox.entries] == [1]
+        assert [number for number, _ in inbox.changes] == list(range(2, inbox.head + 1))
+        assert [told.id for _, told in inbox.changes] == [told.id for told in page.changes]
+        assert all(told.id for told in page.changes)
 
 
 async def test_a_reader_of_messages_alone_is_told_no_changes_and_holds_them_all(

@@ -264,10 +264,10 @@ def _reactions_are_a_set(seen: _Seen) -> Iterator[Violation]:
         if state.recalled_by or (conversation, seq) not in there:
             continue
         count, first_users = {each: (count, first) for each, count, first in state.reactions}.get(reaction, (0, ()))
-        came = {user for user, acts in users.items() if True in acts}
+        gave = {user for user, acts in users.items() if True in acts}
         stayed = {user for user, acts in users.items() if acts == {True} and user in sure[conversation, seq, reaction]}
-        if not len(stayed) <= count <= len(came) or not came.issuperset(first_users):
-            yield Violation("G11", f"{reaction} of {conversation} {seq} is {state}; {came} reacted, {stayed} for good")
+        if not len(stayed) <= count <= len(gave) or not gave.issuperset(first_users):
+            yield Violation("G11", f"{reaction} of {conversation} {seq} is {state}; {gave} reacted, {stayed} for good")
 
 
 def _is_what_was_sent(message: Stored, folded: Mapping[int, Folded]) -> Iterator[Violation]:

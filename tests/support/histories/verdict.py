@@ -225,9 +225,9 @@ def _refused_with_reason(events: Sequence[Event]) -> Iterator[Finding]:
     pins: Counter[str] = Counter()
     for event in events:
         if isinstance(event, record.Read):
-            changes = [each for each in event.messages if each.change is not None]
-            recalled |= {(event.conversation, each.change.target) for each in changes if each.change.what == "recall"}
-            pins[event.conversation] = sum(each.change.what == "pin" for each in changes)
+            changes = [each.change for each in event.messages if each.change is not None]
+            recalled |= {(event.conversation, change.target) for change in changes if change.what == "recall"}
+            pins[event.conversation] = sum(change.what == "pin" for change in changes)
     acts = Counter(
         (each.user, each.conversation, each.change.target)
         for each in posted.values()
@@ -290,7 +290,7 @@ def translated(events: Iterable[Event]) -> Iterator[tuple[int, history.Event]]:
     timed: list[tuple[int, Event]] = []
     found: list[Event] = []
     for event in events:
-        if isinstance(event, record.Member | record.Read | record.Inbox):
+        if isinstance(event, record.Member | record.Read | record.Inbox | record.Kept):
             found.append(event)
         else:
             timed.append((round(event.at * 1e9), event))

@@ -420,16 +420,16 @@ class Worker:
             return f"{talker.device.user}: offline" * (not talker.ended)
         try:
             async with asyncio.timeout(timeout_s):
-                after, more = 0, True
+                after, head, more = 0, 0, True
                 while more:
                     page = await client.inbox(after, limit=INBOX_PAGE)
                     entries += [(number, stored(message)) for number, message in page.entries]
                     entries += [(number, stored_change(change)) for number, change in page.changes]
-                    after, more = page.next, page.more
+                    after, head, more = page.next, page.head, page.more
         except (TidingsError, TimeoutError) as error:
             return f"the inbox of {talker.device.user}: {error!r}"[:300]
         entries.sort(key=lambda entry: entry[0])
-        self._events.append(record.Inbox(talker.device.user, talker.device.name, page.head, tuple(entries)))
+        self._events.append(record.Inbox(talker.device.user, talker.device.name, head, tuple(entries)))
         return ""
 
     def _client_of(self, user: str) -> Client | None:

@@ -24,7 +24,7 @@ from pymongo.errors import DuplicateKeyError
 from services.storage.limits import LEAD_MAX_MS, LEADERS_MAX
 from services.storage.repository.keys import paired, pairs_of, second_of
 from services.storage.repository.mongo.connection import Document, MongoConnection
-from services.storage.repository.mongo.schema import CONVERSATIONS, MEMBERS
+from services.storage.repository.mongo.schema import CONVERSATIONS, LEADERS, MEMBERS
 from services.storage.repository.records import (
     ConversationDocument,
     MemberCursor,
@@ -39,7 +39,6 @@ ADMIN = 2
 OR_MAX = 100
 # Said, because the planner may prefer the index of all who are members anywhere.
 BY_ID = [("_id", 1)]
-LEADERS = "leaders"
 
 
 class MongoConversations:

@@ -23,12 +23,14 @@ from tidings_protocol import client_pb2
 
 BESIDE_CONTENT_BYTES = 512  # what a document has beside what a message brings along, at most
 _MENTION_BYTES = 16  # what one takes beside the user's id
-# What a message has after `before`, if it is plain: one look is enough for nearly all.
-NOTHING_SPECIAL = StoredMessage("", 0, "", "", 0, b"")[10:]
 
 
 def message_document(message: StoredMessage) -> Document:
-    conversation, seq, sender, client_id, time_ms, content, kind, change, _, before = message[:10]
+    # Unpacked at once: a local name that nearly no message has costs next to nothing, two slices cost a quarter.
+    (
+        conversation, seq, sender, client_id, time_ms, content, kind, change, _, before,
+        act, state, expires_ms, mentions, former, parts,
+    ) = message  # fmt: skip
     document: Document = {
         "_id": id_of_message(conversation, seq),
         "p": conversation,
@@ -43,7 +45,7 @@ def message_document(message: StoredMessage) -> Document:
         document["g"] = change
     if before:
         document["o"] = before
-    if message[10:] != NOTHING_SPECIAL:
+    if act or state or expires_ms or mentions or former or parts is not None:
         _put_special(document, message)
     return document
 

@@ -28,16 +28,13 @@ Document = dict[str, Any]
 LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
 REACTIONS, AHEAD, HIDDEN = "reactions", "ahead", "hidden"
+PREFERENCES, BLOCKS, PROFILES = "preferences", "blocks", "profiles"
 # What lies beside the members of groups.
 BANS, INVITES, REQUESTS, PACES, DISSOLVED = "bans", "invites", "join_requests", "paces", "dissolved"
 
 # Indexes that a query names, since the planner might take another one.
 HELD, BY_TARGET, EXPIRY, STREAMS = "held", "target", "expiry", "streams"
-REACTOR, TALLY = "reactor", "tally"
-PREFERENCES, BLOCKS, PROFILES = "preferences", "blocks", "profiles"
-
-HELD = "held"
-MARKED = "marked"
+REACTOR, TALLY, MARKED, LEADERS = "reactor", "tally", "marked", "leaders"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -98,7 +95,7 @@ SCHEMA: Mapping[str, Collection] = {
                 partialFilterExpression={"x": {"$exists": True}},
             ),
             # Owners and admins of large groups, who are told of requests to join.
-            IndexModel([("c", ASCENDING), ("r", ASCENDING)], name="leaders", partialFilterExpression={"r": {"$gt": 1}}),
+            IndexModel([("c", ASCENDING), ("r", ASCENDING)], name=LEADERS, partialFilterExpression={"r": {"$gt": 1}}),
         ),
     ),
     # By text, as members are: whoever has hidden something in a conversation is in one range.

@@ -17,7 +17,7 @@ from services.storage.messages.acts import ReactionsNow
 from services.storage.messages.jobs import OwnChange, OwnOutcome
 from services.storage.messages.naming import MENTION_ALL_MAX
 from services.storage.repository.memory import Faults
-from services.storage.repository.records import EVERYBODY, MessageKey
+from services.storage.repository.records import EVERYBODY, MessageKey, StreamText
 from tests.unit.storage.changing import (
     CHAT,
     act,
@@ -82,7 +82,7 @@ async def test_a_recall_leaves_no_content_anywhere() -> None:
         assert state_of(outcome) == client_pb2.State(revision=3, recalled_by="ann")
         assert [entry(world, seq).content for seq in (1, 2, 3)] == [b"", b"", b""]
         again = await one(node, recall("ann", "bob", "again", 1))
-        assert (again.status, again.seq, again.message) == (Outcome.STORED, 3, b"")
+        assert (again.status, again.seq, again.message) == (Outcome.STORED, 0, b""), "it has no place of its own"
         assert state_of(again) == state_of(outcome)
         refused = await one(node, edit("ann", "bob", "late", 1))
         assert (refused.status, refused.fault.code) == (Outcome.REFUSED, "FORBIDDEN")
@@ -107,7 +107,7 @@ async def test_changes_of_one_batch_are_judged_each_on_what_those_before_leave()
             (Outcome.STORED, 2),
             (Outcome.STORED, 3),
             (Outcome.REFUSED, 0),
-            (Outcome.STORED, 3),
+            (Outcome.STORED, 0),
             (Outcome.STORED, 4),
         ]
         assert told_of(outcomes[1]).change.edit.text == "two"
@@ -304,6 +304,25 @@ async def test_all_are_mentioned_in_groups_that_are_not_too_large() -> None:
         assert entry(world, outcome.seq, "g:1").mentions == ()
 
 
+async def test_members_of_a_large_group_are_looked_up_once_for_all_that_mention_them() -> None:
+    world, faults, reads = World(), Faults(), list[str]()
+    names = ["bob", "cid", "dan"]
+    async with world.node() as node:
+        made = await changed(node, create("g:1", "ann", *names, large=True))
+
+    async def count(name: str) -> None:
+        if name == "members.find":
+            reads.append(name)
+
+    async with world.node(faults=faults) as node:
+        await node.conversations.get(["g:1"])
+        faults.delay = count
+        posts = (post("g:1", "ann", name, made.record.version) for name in (*names, "zoe"))
+        outcomes = await stored(node, *(special(each, mentions=[each.client_id]) for each in posts))
+    assert [entry(world, each.seq, "g:1").mentions for each in outcomes] == [("bob",), ("cid",), ("dan",), ()]
+    assert len(reads) == 1
+
+
 async def test_a_message_that_expires_says_when_and_is_then_as_if_recalled() -> None:
     world = World()
     async with world.node() as node:
@@ -356,6 +375,23 @@ async def test_what_the_owner_has_of_a_stream_counts_when_it_ends() -> None:
         ended = await one(node, act("ann", "bob", "f", finish_of(1, 2)))
         assert told_of(ended).change.finish == client_pb2.Change.Finish(parts=2, text="so far, and on")
         assert text_of(entry(world, 1)) == "so far, and on"
+
+
+async def test_a_stream_ends_with_what_its_document_has_if_that_is_more_than_its_owner_has() -> None:
+    world = World()
+
+    class Texts:
+        def so_far(self, _key: MessageKey) -> TextSoFar | None:
+            return TextSoFar(1, "behind")
+
+    async with world.node() as node:
+        turns = node.conversations._turns
+        turns._rounds = replace(turns._rounds, texts=Texts())
+        await stored(node, stream("s"))
+        content = content_of("behind, and on")
+        await world.database.repository().streams.write([StreamText(CHAT, 1, 2, content)])
+        ended = await one(node, act("ann", "bob", "f", finish_of(1, 2)))
+        assert told_of(ended).change.finish == client_pb2.Change.Finish(parts=2, text="behind, and on")
 
 
 async def test_storage_makes_changes_of_its_own_for_all_members_of_now() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.node import Storage
 from tests.unit.storage.changed import CHAT, hide, read
-from tests.unit.storage.changing import edit, one, pin, recall, special
-from tests.unit.storage.nodes import World, content_of, send, stored
+from tests.unit.storage.changing import edit, edit_of, in_group, one, pin, recall, special
+from tests.unit.storage.nodes import World, change, changed, content_of, create, post, send, stored
 from tidings_protocol import client_pb2
+
+GROUP = "g:1"
 
 
 async def history(node: Storage, user: str = "bob", **fields: int) -> list[client_pb2.Message]:
@@ -85,3 +87,21 @@ async def test_who_has_hidden_a_message_gets_stubs_of_its_changes_everywhere() -
         assert (await inbox(node))[2] == (await history(node, changes=True))[1] == place
         assert (await inbox(node, "ann"))[2].state.revision == 3
         assert list((await one(node, edit("ann", "bob", "d", 2))).stubs) == []
+
+
+async def test_who_came_after_a_message_gets_stubs_of_its_changes_everywhere() -> None:
+    both = ("ann", "bob")
+    async with World().node() as node:
+        made = await changed(node, create(GROUP, "ann"))
+        await stored(node, post(GROUP, "ann", "m", made.record.version, ("ann",)))
+        await changed(node, change(GROUP, "ann", "add", made.record.version, joins=["bob"], notices=[both]))
+        item = in_group(GROUP, "ann", "e", edit_of(2), version=2, recipients=both, content=content_of("a secret"))
+        first, again = await one(node, item), await one(node, item)
+        assert list(first.stubs) == list(again.stubs) == ["bob"]
+        place = client_pb2.Message(conversation=GROUP, seq=first.seq)
+        assert (await inbox(node))[-1] == place
+        assert (await inbox(node, "ann"))[-1].state.revision == first.seq
+        await stored(node, post(GROUP, "ann", "n", 2, both))
+        later = in_group(GROUP, "ann", "f", edit_of(5), version=2, recipients=both, content=content_of("for both"))
+        assert list((await one(node, later)).stubs) == []
+        assert (await inbox(node))[-1].state.revision == 6

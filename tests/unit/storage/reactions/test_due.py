@@ -36,3 +36,14 @@ def test_no_more_are_taken_than_asked_for() -> None:
         due.put(target, 0.0)
     assert len(due.take(1.0, 2)) == 2
     assert len(due) == 1
+
+
+def test_one_that_is_put_again_is_due_at_its_new_time() -> None:
+    due = DueTimes()
+    due.put(FIRST, 5.0)
+    due.put(FIRST, 3.0)
+    assert due.take(3.0, 10) == [FIRST]
+    due.put(FIRST, 9.0)
+    assert due.take(5.0, 10) == [], "what was put before does not count any more"
+    assert due.earliest == 9.0
+    assert due.take(9.0, 10) == [FIRST]

@@ -12,7 +12,8 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.folding.shown import folded_state
 from services.storage.limits import Limits
 from services.storage.node import Storage
-from services.storage.reactions.store import LINGER_S, REMOVE_STEP
+from services.storage.reactions.announcer import LINGER_S, REMOVE_STEP
+from services.storage.reactions.store import AT_ONCE
 from services.storage.repository.memory import Faults
 from services.storage.repository.reactions import AheadSet, ReactionSpan, ReactionWrite, StoredReaction
 from services.storage.repository.records import CHANGE, StoredMessage
@@ -567,3 +568,15 @@ async def test_a_set_is_noted_only_while_it_may_be_ahead() -> None:
         await later(world, node, LINGER_S)
         assert world.database.ahead == {}
         assert node.reactions.waiting == 0
+
+
+async def test_others_move_up_where_the_first_take_theirs_back_on_however_many_messages() -> None:
+    world, users, count = World(), ("ann", "bob", "cid", "dan"), AT_ONCE + 3
+    async with world.node() as node:
+        made = await changed(node, create("g:1", *users))
+        posts = await stored(node, *(post("g:1", "ann", f"m{each}", made.record.version) for each in range(count)))
+        acts = [react("g:1", each.seq, user, "+", version=made.record.version) for each in posts for user in users]
+        await reacted(node, *acts)
+        back = [react("g:1", each.seq, "bob", "+", removes=True, version=made.record.version) for each in posts]
+        outcomes = await reacted(node, *back)
+    assert [shown(each) for each in outcomes] == [[("+", 3, ["ann", "cid", "dan"])]] * count

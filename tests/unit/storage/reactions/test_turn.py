@@ -11,7 +11,7 @@ from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.memory.conversation import CachedConversation
 from services.storage.reactions.message import ReactedMessage
-from services.storage.reactions.pace import ACTS_MAX, ActPace
+from services.storage.reactions.rates import ACTS_MAX, ActRates
 from services.storage.reactions.tally import Tally
 from services.storage.reactions.turn import ACTS_KNOWN, DIFFERENT_MAX, OF_USER_MAX, ReactAct, ReactTurn, Reads
 from services.storage.repository.reactions import ReactionCount, ReactionKey, ReactionWrite, Reactor, StoredReaction
@@ -69,7 +69,7 @@ class Scene:
     message: StoredMessage | None = MESSAGE
     given: Sequence[tuple[str, str]] = ()
     taken: Sequence[ClientKey] = ()
-    pace: ActPace = field(default_factory=ActPace)
+    rates: ActRates = field(default_factory=ActRates)
     turn: ReactTurn = field(init=False)
 
     def judged(self, *acts: ReactAct) -> ReactTurn:
@@ -93,7 +93,7 @@ class Scene:
             dict.fromkeys(self.taken, MESSAGE),
             {TARGET: ReactedMessage(conversation, Tally(TARGET, counts))},
         )
-        self.turn = ReactTurn(reads, self.pace, 100.0, NOW_MS)
+        self.turn = ReactTurn(reads, self.rates, 100.0, NOW_MS)
         self.turn.judge(acts)
         return self.turn
 
@@ -227,7 +227,7 @@ def test_forty_acts_of_a_user_on_a_message_an_hour_and_repeats_are_none() -> Non
     assert all(each.is_done and not each.changed for each in repeats)
     assert isinstance(late.error, BadRequest)
     scene.turn.take_back()
-    assert scene.pace.allows(act("ann").reactor, 100.0), "none of it was stored"
+    assert scene.rates.allows(act("ann").reactor, 100.0), "none of it was stored"
 
 
 def test_a_decision_on_an_old_version_is_stale() -> None:

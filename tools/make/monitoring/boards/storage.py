@@ -17,6 +17,7 @@ from tools.make.monitoring.promql import NODE, quantile, rate, select, total
 
 JOB = 'job="tidings-storage"'
 HERE = f"{JOB},{NODE}"
+ACCESS = 'job="tidings-access"'
 ANY = 'job=~"tidings-.+"'
 KAFKA = 'check="kafka"'
 NO_RETENTION = "retention is off, or had nothing to remove"
@@ -98,6 +99,21 @@ BOARD = Board(
                         Query(rate("tidings_tells_total", "outcome", where=HERE), "handed on, {{outcome}}"),
                     ),
                 ),
+                Panel(
+                    "Streams",
+                    "Messages whose text grows: open ones, and those that storage ended since nothing came any more.",
+                    "short",
+                    (
+                        Query(total("tidings_streams_open", where=HERE), "open"),
+                        Query(rate("tidings_streams_silent_total", where=HERE), "ended, silent /s"),
+                    ),
+                ),
+                Panel(
+                    "Parts of streams",
+                    "As access nodes answer them: taken, or the code of the refusal.",
+                    "ops",
+                    (rate_by("tidings_stream_parts_total", "outcome", ACCESS, "no bot writes a stream"),),
+                ),
                 lanes(HERE),
                 batches(HERE),
                 Panel(
@@ -124,6 +140,12 @@ BOARD = Board(
                         rate_by("tidings_retention_removed_total", "collection", HERE, NO_RETENTION),
                         Query(rate("tidings_retention_failed_total", where=HERE), "left out", NO_RETENTION),
                     ),
+                ),
+                Panel(
+                    "Expired",
+                    "Messages whose content was erased because their time was over.",
+                    "ops",
+                    (Query(rate("tidings_expired_total", where=HERE), "erased"),),
                 ),
                 Panel(
                     "Clocks",

@@ -17,7 +17,7 @@ WINDOW_S: Final = 3600.0
 KEPT: Final = 50_000
 
 
-class ActPace:
+class ActRates:
     """Times are seconds of a clock that never goes back."""
 
     def __init__(self, kept: int = KEPT) -> None:
