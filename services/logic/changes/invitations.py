@@ -19,7 +19,7 @@ from services.logic.groups.entering import check_may_add
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.groups.needs import need_of
-from services.logic.requests.group_lists import invite_info
+from services.logic.requests.groups.lists import invite_info
 from services.logic.requests.request import ClientRequest, Reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2

@@ -46,18 +46,18 @@ from services.logic.publishing.publisher import Publisher, PublisherOptions
 from services.logic.publishing.records import Publication
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests import absent
-from services.logic.requests.blocks import BlockHandler
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
-from services.logic.requests.group_lists import GroupLists
-from services.logic.requests.group_reads import GroupReader
+from services.logic.requests.groups.lists import GroupLists
+from services.logic.requests.groups.reads import GroupReader
 from services.logic.requests.hides import MessageHider
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
-from services.logic.requests.preferences import PreferenceSetter
-from services.logic.requests.presence import PresenceReader
-from services.logic.requests.profiles import ProfileHandler
+from services.logic.requests.people.blocks import BlockHandler
+from services.logic.requests.people.preferences import PreferenceSetter
+from services.logic.requests.people.presence import PresenceReader
+from services.logic.requests.people.profiles import ProfileHandler
 from services.logic.requests.reactors import ReactorsReader
 from services.logic.requests.readers import ReadersReader
 from services.logic.sessions.sessions import ClientSessions, SessionOptions

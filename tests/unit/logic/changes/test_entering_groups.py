@@ -13,7 +13,7 @@ from services.logic.changes.invitations import INVITE_BYTES
 from services.logic.groups.entering import check_invite
 from services.logic.groups.model import Invite
 from services.logic.people.blocks import Blocks
-from services.logic.requests.group_lists import invite_info
+from services.logic.requests.groups.lists import invite_info
 from services.storage.repository.group_records import JoinRequestDocument
 from services.storage.repository.records import MemberKey
 from tests.unit.logic.changes.test_group_order import LARGE, SMALL, act, done, info, members, refused, there

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from services.logic.requests.preferences import DRAFT_BYTES_MAX
+from services.logic.requests.people.preferences import DRAFT_BYTES_MAX
 from tests.unit.logic.harness import Logic
 from tests.unit.logic.on_storage import database_of, on_storage
 from tidings_protocol import client_pb2

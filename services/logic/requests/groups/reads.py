@@ -14,10 +14,11 @@ from dataclasses import replace
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock, SystemClock
 from services.logic.groups.loader import GroupLoader
-from services.logic.groups.model import FOR_EVER, GroupPolicy, GroupSnapshot
-from services.logic.groups.needs import Need, need_of
+from services.logic.groups.model import FOR_EVER, GroupPolicy
+from services.logic.groups.needs import Need
 from services.logic.groups.permissions import check_member
 from services.logic.groups.rules import info_of
+from services.logic.requests.groups.asked import groups_of, need_in
 from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
@@ -45,7 +46,7 @@ class GroupReader:
 
     async def info(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """What each asker may see of a group, also by an invite."""
-        needs = [self._need_of(request) for request in requests]
+        needs = [need_in(request, self._policy) for request in requests]
         loaded = iter(await self._loader.load_each([need for need in needs if isinstance(need, Need)]))
         now_ms = self._clock.wall_ms()
         replies: list[Reply] = []
@@ -64,7 +65,7 @@ class GroupReader:
 
     async def members(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """Pages of a group's members, in the order of their names, for its members."""
-        groups = await self._groups_of(requests)
+        groups = await groups_of(requests, self._loader, self._policy)
         replies: list[Reply | None] = [None] * len(requests)
         allowed: list[int] = []
         for index, (request, group) in enumerate(zip(requests, groups, strict=True)):
@@ -80,22 +81,6 @@ class GroupReader:
         for index, outcome in zip(allowed, outcomes, strict=True):
             replies[index] = outcome if isinstance(outcome, TidingsError) else _page(outcome, self._clock.wall_ms())
         return [reply for reply in replies if reply is not None]
-
-    async def _groups_of(self, requests: Sequence[ClientRequest]) -> list[GroupSnapshot | TidingsError | None]:
-        """The group of each request, or what is wrong with the request."""
-        needs = [self._need_of(request) for request in requests]
-        found = await self._loader.load_for(
-            (need.conversation, user) for need in needs if isinstance(need, Need) for user in need.users
-        )
-        return [found[need.conversation] if isinstance(need, Need) else need for need in needs]
-
-    def _need_of(self, request: ClientRequest) -> Need | TidingsError:
-        try:
-            need = need_of(request.frame.group, request.user, self._policy)
-        except TidingsError as error:
-            return error
-        assert need is not None
-        return need
 
 
 def _item(members: client_pb2.GroupRequest.Members) -> pb.MembersItem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from services.logic.requests.blocks import USERS_MAX
+from services.logic.requests.people.blocks import USERS_MAX
 from services.storage.people.blocks import BLOCKS_MAX
 from services.storage.repository.people import BlockKey
 from tests.unit.logic.harness import Logic, message

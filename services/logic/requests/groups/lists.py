@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy, GroupRole, GroupSnapshot
-from services.logic.groups.needs import Need, need_of
 from services.logic.groups.permissions import check_leader, check_member
+from services.logic.requests.groups.asked import groups_of
 from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
@@ -59,14 +59,10 @@ class GroupLists:
         return await self._pages(requests, _of_banned, _user_page)
 
     async def _pages(self, requests: Sequence[ClientRequest], allowed: Allowed, shown: Shown) -> list[Reply]:
-        needs: list[Need | TidingsError] = [self._need_of(request) for request in requests]
-        found = await self._loader.load_for(
-            (need.conversation, user) for need in needs if isinstance(need, Need) for user in need.users
-        )
+        groups = await groups_of(requests, self._loader, self._policy)
         replies: list[Reply | None] = [None] * len(requests)
         items: dict[int, pb.AdmitItem] = {}
-        for index, (request, need) in enumerate(zip(requests, needs, strict=True)):
-            group = found[need.conversation] if isinstance(need, Need) else need
+        for index, (request, group) in enumerate(zip(requests, groups, strict=True)):
             try:
                 if isinstance(group, TidingsError):
                     raise group
@@ -77,14 +73,6 @@ class GroupLists:
         for (index, item), outcome in zip(items.items(), outcomes, strict=True):
             replies[index] = outcome if isinstance(outcome, TidingsError) else shown(item.conversation, outcome)
         return [reply for reply in replies if reply is not None]
-
-    def _need_of(self, request: ClientRequest) -> Need | TidingsError:
-        try:
-            need = need_of(request.frame.group, request.user, self._policy)
-        except TidingsError as error:
-            return error
-        assert need is not None
-        return need
 
 
 def invite_info(conversation: str, invite: pb.InviteRecord) -> client_pb2.InviteInfo:

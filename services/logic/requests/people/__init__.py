@@ -1,0 +1,1 @@
+"""What users ask of other users, and set for themselves: presence, profiles, blocks, preferences."""
