@@ -41,6 +41,13 @@ class Spec:
     text: bool = False
 
 
+def _settings() -> str:
+    """What can be set, and to what."""
+    values = {str: "TEXT", bool: "on|off", int: "SECONDS"}
+    kinds = dict.fromkeys(SETTINGS.values())
+    return "; ".join(f"{', '.join(w for w, k in SETTINGS.items() if k is kind)} {values[kind]}" for kind in kinds)
+
+
 SPECS = (
     Spec("help", "/help", "this list"),
     Spec("to", "/to USER", "chat with a user", 1, 1),
@@ -65,30 +72,30 @@ SPECS = (
     Spec("top", "/top [off]", "keep this conversation at the top of the list", 0, 1),
     Spec("archive", "/archive [off]", "keep it at the end of the list", 0, 1),
     Spec("block", "/block USER …", "take no more messages from these", 1, 100),
-    Spec("unblock", "/unblock USER …", "take them again", 1, 100),
-    Spec("blocked", "/blocked", "from whom you take none"),
+    Spec("unblock", "/unblock USER …", "take their messages again", 1, 100),
+    Spec("blocked", "/blocked", "whose messages you do not take"),
     Spec("who", "/who USER …", "who is online, and how they are called", 1, 100),
     Spec("name", "/name NAME", "how others see you called", 1, 1, text=True),
     Spec("create", "/create NAME [USER …]", "make a group", 1, MANY),
     Spec("join", "/join g:ID [INVITE]", "join an open group, or any with an invite", 1, 2),
-    Spec("ask", "/ask g:ID [TEXT]", "ask to be taken into a group that is asked for", 1, 2, text=True),
+    Spec("ask", "/ask g:ID [TEXT]", "ask to be taken into a group where joining needs approval", 1, 2, text=True),
     Spec("leave", "/leave", "leave this group"),
     Spec("add", "/add USER …", "add to this group", 1, MANY),
     Spec("remove", "/remove USER …", "take out of this group", 1, MANY),
     Spec("members", "/members", "who is in this group"),
     Spec("role", "/role USER member|admin|owner", "give a role in this group", 2, 2),
     Spec("rename", "/rename NAME", "give this group another name", 1, 1, text=True),
-    Spec("set", "/set WHAT VALUE", "set this group: " + ", ".join(SETTINGS), 2, 2, text=True),
-    Spec("silence", "/silence USER [MINUTES|off]", "a member may not write here (for so long)", 1, 2),
-    Spec("ban", "/ban USER …", "out of this group, and not back in", 1, MANY),
-    Spec("unban", "/unban USER …", "these may come back", 1, MANY),
+    Spec("set", "/set WHAT VALUE", f"set this group: {_settings()}", 2, 2, text=True),
+    Spec("silence", "/silence USER [MINUTES|off]", "a member may not write here (until you say off)", 1, 2),
+    Spec("ban", "/ban USER …", "put out of this group, and let not back in", 1, MANY),
+    Spec("unban", "/unban USER …", "let these come back", 1, MANY),
     Spec("banned", "/banned", "who may not come back"),
     Spec("invite", "/invite [HOURS [USES]]", "make an invite to this group", 0, 2),
     Spec("invites", "/invites", "the invites to this group"),
     Spec("uninvite", "/uninvite [INVITE]", "take an invite back, or all", 0, 1),
     Spec("requests", "/requests", "who asks to be taken in"),
     Spec("accept", "/accept USER …", "take in who asked", 1, MANY),
-    Spec("decline", "/decline USER …", "do not", 1, MANY),
+    Spec("decline", "/decline USER …", "leave out who asked", 1, MANY),
     Spec("dissolve", "/dissolve NAME", "end this group for everybody; type its name", 1, 1, text=True),
     Spec("quit", "/quit", "leave (Ctrl-D does too)"),
 )
@@ -134,9 +141,18 @@ def parse(line: str) -> Say | Command | Wrong | None:
     return Command(spec.name, words)
 
 
+# What is no command, and how a message is named.
+HINTS = (
+    ("@USER, @all", "in a text: mentions a user, or everybody in a group; Tab completes ids and names"),
+    ("//TEXT", "a text that begins with a slash"),
+    ("SEQ", "the number beside a message, with or without #; . is the newest"),
+)
+
+
 def help_lines() -> list[str]:
-    width = max(len(spec.usage) for spec in SPECS)
-    return [f"{spec.usage:<{width}}  {spec.about}" for spec in SPECS]
+    said = [*((spec.usage, spec.about) for spec in SPECS), *HINTS]
+    width = max(len(usage) for usage, _ in said)
+    return [f"{usage:<{width}}  {about}" for usage, about in said]
 
 
 def completions(

@@ -36,6 +36,7 @@ from tools.cli.chat.doing.standing import now_ms
 from tools.cli.chat.mentions import mentioned
 from tools.cli.chat.model import ChatModel
 from tools.cli.chat.talk import Line, Talk
+from tools.cli.chat.telling import sentence
 
 HISTORY_PAGE = 50
 TYPING_EVERY_S = 3.0
@@ -198,7 +199,7 @@ class Controller(MessageCommands, PeopleCommands, GroupCommands):
         if talk is None and word.startswith("g:"):
             talk = self._model.open(word, name=(await self._client.group(word)).name)
         if talk is None:
-            raise BadRequest(f"there is no conversation {word}; /list shows those there are, /to USER begins one")
+            raise BadRequest(f"there is no conversation {word!r}; /list shows those there are, /to USER begins one")
         await self._enter(talk)
 
     async def _on_list(self) -> None:
@@ -217,7 +218,7 @@ class Controller(MessageCommands, PeopleCommands, GroupCommands):
     async def _on_info(self) -> None:
         talk = self._here()
         if talk.kind is not ConversationKind.GROUP:
-            self._note(f"{talk.name}  {talk.id}  {talk.head} messages")
+            self._note(f"{talk.name}  {talk.id}  up to #{talk.head}")
             return
         group = await self._client.group(talk.id)
         settings = group.settings
@@ -231,7 +232,7 @@ class Controller(MessageCommands, PeopleCommands, GroupCommands):
         }
         kinds = [word for word, holds in said.items() if holds]
         self._note(
-            f"{group.name}  {group.id}  {group.member_count} members, {group.head} messages, "
+            f"{group.name}  {group.id}  {group.member_count} members, up to #{group.head}, "
             f"you are {group.role.name.lower()}" + "".join(f", {kind}" for kind in kinds)
         )
         if settings.description:
@@ -239,7 +240,7 @@ class Controller(MessageCommands, PeopleCommands, GroupCommands):
 
     async def _on_older(self, count: str = str(HISTORY_PAGE)) -> None:
         if not count.isdigit() or not 1 <= int(count) <= 200:
-            raise BadRequest(f"{count} is no count of messages: give 1 to 200")
+            raise BadRequest(f"{count!r} is no count of messages: give 1 to 200")
         talk = self._here()
         if not talk.more_before:
             self._note("That is all there is.")
@@ -273,7 +274,7 @@ class Controller(MessageCommands, PeopleCommands, GroupCommands):
         """What is tried again and again, until it says something else."""
         if reason != self._last_reason:
             self._last_reason = reason
-            self._note(f"{reason[:1].upper()}{reason[1:]}")
+            self._note(sentence(reason))
 
     async def _enter(self, talk: Talk) -> None:
         self._model.open(talk.id)
@@ -303,7 +304,8 @@ class Controller(MessageCommands, PeopleCommands, GroupCommands):
         talk = self._model.talk
         if talk is not None and talk.unread and talk.loaded:
             seq = talk.head
-            await self._client.read(talk.id, seq)
+            if not talk.left:  # else the server keeps no position any more
+                await self._client.read(talk.id, seq)
             self._model.read(talk.id, seq)
 
     async def _name_groups(self) -> None:
@@ -347,7 +349,7 @@ class Controller(MessageCommands, PeopleCommands, GroupCommands):
 
     def _tell(self, error: TidingsError) -> None:
         if self._model.link.state is not LinkState.CLOSED:
-            self._note(f"{error.message[:1].upper()}{error.message[1:]}")
+            self._note(sentence(error.message))
 
 
 NOWHERE = Talk("", "", ConversationKind.UNKNOWN)

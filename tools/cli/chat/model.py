@@ -33,13 +33,14 @@ from tidings import (
     Progress,
     Receipt,
     Restarted,
+    Role,
     Signal,
     StreamGrew,
     folded,
     newer,
 )
 from tidings_protocol.ids import BROADCAST, direct, other_of
-from tools.cli.chat.talk import Line, Talk, is_hidden, prefer, rank
+from tools.cli.chat.talk import Line, Talk, is_hidden, note_membership, prefer, rank
 from tools.cli.chat.telling import text_of
 
 LINES_MAX = 2000
@@ -143,6 +144,7 @@ class ChatModel:
             talk.name = told.name or talk.name
             talk.kind = told.kind
             talk.head = max(talk.head, told.head)
+            talk.in_at = max(talk.in_at, told.head)
             talk.counted.told(told)
             talk.preferences = told.preferences
             talk.pinned = told.pinned
@@ -253,6 +255,7 @@ class ChatModel:
         talk.head = max(talk.head, message.seq)
         talk.last_ms = max(talk.last_ms, message.time_ms)
         talk.people.add(message.sender)
+        note_membership(talk, message, self.me)
         if message.sender == self.me:
             talk.counted.read(message.seq)
             self._settle(talk, message.client_id)
@@ -381,6 +384,8 @@ class ChatModel:
         talk.large = group.large_from > 0
         talk.head = max(talk.head, group.head)
         talk.role = group.role
+        if group.role is not Role.NONE:
+            talk.in_at = max(talk.in_at, group.head)
         talk.pinned = group.pinned
         talk.requests = group.join_requests
 

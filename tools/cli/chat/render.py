@@ -127,12 +127,12 @@ def _quote(talk: Talk, seq: int) -> str:
     return f"{quoted.sender}: {text[:24]}{'…' if len(text) > 24 else ''}  "
 
 
-def sidebar(model: ChatModel) -> list[Row]:
+def sidebar(model: ChatModel, now_ms: int) -> list[Row]:
     """The conversations: presence, name, what is unread."""
-    return [_entry(model, talk) for talk in model.listed()] or [[("class:note", " no chats yet")]]
+    return [_entry(model, talk, now_ms) for talk in model.listed()] or [[("class:note", " no chats yet")]]
 
 
-def _entry(model: ChatModel, talk: Talk) -> Row:
+def _entry(model: ChatModel, talk: Talk, now_ms: int) -> Row:
     here = "class:current " if talk.id == model.current else ""
     told = talk.preferences
     unread = f" {min(talk.unread, 999)}" if talk.unread and talk.id != model.current else ""
@@ -140,9 +140,9 @@ def _entry(model: ChatModel, talk: Talk) -> Row:
         unread = " *"
     if talk.mentions and unread:
         unread = f" @{unread}"
-    muted = " -" if told is not None and told.muted_until_ms else ""
+    muted = " -" if told is not None and (told.muted_until_ms < 0 or told.muted_until_ms > now_ms) else ""
     room = SIDEBAR_COLUMNS - 4 - len(unread) - len(muted)
-    name = safe(model.name_of(talk.name) if talk.kind is ConversationKind.DIRECT else talk.name).replace("\n", " ")
+    name = _name(model, talk)
     name = name if len(name) <= room else name[: room - 1] + "…"
     return [
         (here, " "),
@@ -151,6 +151,12 @@ def _entry(model: ChatModel, talk: Talk) -> Row:
         ("class:offline", muted),
         ("class:count", unread),
     ]
+
+
+def _name(model: ChatModel, talk: Talk) -> str:
+    """How a conversation is called: a direct chat as the other one is, a group by its own name."""
+    name = model.name_of(talk.name) if talk.kind is ConversationKind.DIRECT else talk.name
+    return safe(name).replace("\n", " ")
 
 
 def presence_mark(model: ChatModel, talk: Talk) -> Fragment:
@@ -168,8 +174,9 @@ def title(model: ChatModel, now_ms: int) -> Row:
     talk = model.talk
     if talk is None:
         return [("class:title", " tidings ")]
-    name = safe(model.name_of(talk.name)).replace("\n", " ")
-    row: Row = [("class:title bold", f" {name} "), ("class:title", f"{talk.id} ")]
+    row: Row = [("class:title bold", f" {_name(model, talk)} "), ("class:title", f"{talk.id} ")]
+    if talk.left:
+        row.append(("class:title", " you are no member any more"))
     if talk.pinned:
         row.append(("class:title", f" {len(talk.pinned)} pinned"))
     if talk.requests:

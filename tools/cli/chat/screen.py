@@ -200,7 +200,7 @@ class Screen:
         sidebar = ConditionalContainer(
             VSplit(
                 [
-                    Window(FormattedTextControl(lambda: _text(render.sidebar(self._model))), width=SIDEBAR_COLUMNS),
+                    Window(FormattedTextControl(self._sidebar), width=SIDEBAR_COLUMNS),
                     Window(width=1, char="│", style="class:note"),
                 ]
             ),
@@ -238,6 +238,9 @@ class Screen:
     def _cursor(self) -> Point:
         """The row that must be in sight."""
         return Point(0, max(0, len(self._rows) - 1 - self._back))
+
+    def _sidebar(self) -> FormattedText:
+        return _text(render.sidebar(self._model, time.time_ns() // 1_000_000))
 
     def _title(self) -> FormattedText:
         return FormattedText(render.title(self._model, time.time_ns() // 1_000_000))

@@ -38,6 +38,7 @@ class Talk:
     """One conversation as the chat shows it. `loaded`: its newest page of history is here.
 
     `new_from`: the first seq that was unread as the person came here; 0: none. `people`: who may be mentioned.
+    `in_at`, `out_at`: the newest places at which the person was known to be in, and to be out.
     """
 
     id: str
@@ -60,6 +61,13 @@ class Talk:
     role: Role = Role.NONE
     pinned: tuple[int, ...] = ()
     requests: int = 0
+    in_at: int = 0
+    out_at: int = 0
+
+    @property
+    def left(self) -> bool:
+        """Whether the person is no member any more, and what is here stays to be read."""
+        return self.out_at > self.in_at
 
     @property
     def read_seq(self) -> int:
@@ -98,6 +106,18 @@ class Talk:
         if line.seq <= self.others_read:
             return MessageState.READ
         return MessageState.DELIVERED if line.seq <= self.others_delivered else MessageState.SENT
+
+
+def note_membership(talk: Talk, message: Message, me: str) -> None:
+    """What a notice of the group says of the person's own membership, in whatever order notices are read."""
+    told = message.membership
+    if told is None:
+        return
+    mine = me in told.users or (told.by == me and told.act in ("create", "join", "leave"))
+    if told.act == "dissolve" or (mine and told.act in ("leave", "remove", "ban")):
+        talk.out_at = max(talk.out_at, message.seq)
+    elif mine and told.act in ("create", "join", "add"):
+        talk.in_at = max(talk.in_at, message.seq)
 
 
 def prefer(preferences: Preferences | None, conversation: str, **given: Any) -> Preferences:

@@ -22,6 +22,12 @@ SETTINGS = {
 }
 
 
+def sentence(text: str) -> str:
+    """With a capital letter, unless the first word is an id or the like, which would be another one then."""
+    first = text.partition(" ")[0].rstrip(",:")
+    return f"{text[:1].upper()}{text[1:]}" if first.isalpha() else text
+
+
 def text_of(message: Message) -> str | None:
     """What a line says of a message; None: a later server tells of something that this chat does not know."""
     if message.recalled:

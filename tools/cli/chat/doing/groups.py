@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from tidings import Group, Role
 from tidings_protocol.errors import BadRequest
 from tidings_protocol.ids import check_user
 from tools.cli.chat.commands import SETTINGS
-from tools.cli.chat.doing.standing import Standing, count, now_ms
+from tools.cli.chat.doing.standing import Standing, count, now_ms, when
 
 MINUTE_MS = 60_000
 MINUTES_MAX = 60 * 24 * 365
@@ -71,7 +70,7 @@ class GroupCommands(Standing):
 
     async def _on_role(self, user: str, role: str) -> None:
         if role.upper() not in ("MEMBER", "ADMIN", "OWNER"):
-            raise BadRequest(f"{role} is no role: it is member, admin or owner")
+            raise BadRequest(f"{role!r} is no role: it is member, admin or owner")
         await self._client.set_role(self._group().id, user, Role[role.upper()])
 
     async def _on_rename(self, name: str) -> None:
@@ -80,7 +79,7 @@ class GroupCommands(Standing):
     async def _on_set(self, what: str, value: str) -> None:
         kind = SETTINGS.get(what)
         if kind is None:
-            raise BadRequest(f"{what} is nothing that can be set: it is {', '.join(SETTINGS)}")
+            raise BadRequest(f"{what!r} is nothing that can be set: it is {', '.join(SETTINGS)}")
         given: dict[str, Any] = {FIELDS.get(what, what): _value(kind, value)}
         self._take(await self._client.update_group(self._group().id, **given))
 
@@ -107,7 +106,7 @@ class GroupCommands(Standing):
         talk = self._group()
         ttl_s = 3600 * count(hours, "hours", HOURS_MAX) if hours else 0
         invite = await self._client.invite(talk.id, ttl_s=ttl_s, uses=count(uses, "uses", USES_MAX) if uses else 0)
-        self._note(f"/join {invite.group} {invite.invite}  until {_when(invite.expires_ms)}")
+        self._note(f"/join {invite.group} {invite.invite}  until {when(invite.expires_ms)}")
 
     async def _on_invites(self) -> None:
         invites = await self._client.invites(self._group().id)
@@ -115,10 +114,11 @@ class GroupCommands(Standing):
             self._note("There is no invite to this group; /invite makes one.")
         for invite in invites:
             left = "" if invite.uses_left is None else f", {invite.uses_left} times"
-            self._note(f"{invite.invite} by {invite.by}, until {_when(invite.expires_ms)}{left}")
+            self._note(f"{invite.invite} by {invite.by}, until {when(invite.expires_ms)}{left}")
 
     async def _on_uninvite(self, invite: str = "") -> None:
         await self._client.uninvite(self._group().id, invite)
+        self._note("The invite is taken back." if invite else "The invites are taken back.")
 
     async def _on_requests(self) -> None:
         requests = await self._client.join_requests(self._group().id)
@@ -132,6 +132,7 @@ class GroupCommands(Standing):
 
     async def _on_decline(self, *users: str) -> None:
         await self._client.decide(self._group().id, users, accept=False)
+        self._note(f"You left out {', '.join(users)}.")
 
     def _take(self, group: Group) -> None:
         self._model.apply(group, time.monotonic())
@@ -145,14 +146,10 @@ def _value(kind: type, word: str) -> str | bool | int:
     """What a person typed for a setting. Raises BadRequest."""
     if kind is bool:
         if word.lower() not in ("on", "off"):
-            raise BadRequest(f"{word} is neither on nor off")
+            raise BadRequest(f"{word!r} is neither on nor off")
         return word.lower() == "on"
     if kind is int:
         if not (word.isascii() and word.isdigit()):
-            raise BadRequest(f"{word} is no number of seconds: 0 is as fast as one likes")
+            raise BadRequest(f"{word!r} is no number of seconds: 0 is as fast as one likes")
         return int(word)
     return word
-
-
-def _when(time_ms: int) -> str:
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"

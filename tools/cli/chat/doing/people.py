@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from tidings import ProfileChanged
 from tidings_protocol.errors import BadRequest
 from tidings_protocol.ids import check_user
-from tools.cli.chat.doing.standing import Standing, count, now_ms
+from tools.cli.chat.doing.standing import Standing, count, now_ms, when
 from tools.cli.chat.talk import prefer
 
 HOUR_MS = 3_600_000
@@ -21,10 +20,7 @@ class PeopleCommands(Standing):
         for profile in await self._client.profiles(names):
             self._model.apply(ProfileChanged(profile), 0.0)
         for presence in await self._client.presence(names):
-            seen = "never seen"
-            if presence.last_seen_ms:
-                at = datetime.fromtimestamp(presence.last_seen_ms / 1000, UTC).astimezone()
-                seen = f"last seen {at:%Y-%m-%d %H:%M}"
+            seen = f"last seen {when(presence.last_seen_ms)}" if presence.last_seen_ms else "never seen"
             name = self._model.name_of(presence.user)
             called = f" ({name})" if name != presence.user else ""
             self._note(f"{presence.user}{called}: {'online' if presence.online else seen}")
@@ -56,12 +52,19 @@ class PeopleCommands(Standing):
         elif word:
             until_ms = now_ms() + HOUR_MS * count(word, "hours", HOURS_MAX)
         await self._prefer(muted_until_ms=until_ms)
+        said = "notifies you again" if until_ms == 0 else "notifies you no more"
+        until = f" until {when(until_ms)}" if until_ms > 0 else ""
+        self._note(f"This conversation {said}{until}.")
 
     async def _on_top(self, word: str = "") -> None:
-        await self._prefer(pinned=_on(word))
+        on = _on(word)
+        await self._prefer(pinned=on, **({"archived": False} if on else {}))
+        self._note(f"This conversation stands at the top of the list{'' if on else ' no more'}.")
 
     async def _on_archive(self, word: str = "") -> None:
-        await self._prefer(archived=_on(word))
+        on = _on(word)
+        await self._prefer(archived=on, **({"pinned": False} if on else {}))
+        self._note(f"This conversation stands at the end of the list{'' if on else ' no more'}.")
 
     async def _prefer(self, **given: Any) -> None:
         talk = self._here()
@@ -71,5 +74,5 @@ class PeopleCommands(Standing):
 
 def _on(word: str) -> bool:
     if word.lower() not in ("", "on", "off"):
-        raise BadRequest(f"{word} is neither on nor off: say nothing, or off")
+        raise BadRequest(f"{word!r} is neither on nor off: say nothing, or off")
     return word.lower() != "off"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from datetime import UTC, datetime
 
 from tidings import Client, ConversationKind
 from tidings_protocol.errors import BadRequest
@@ -46,17 +47,24 @@ class Standing(ABC):
         number = word.removeprefix("#")
         if not (number.isascii() and number.isdigit()):
             raise BadRequest(
-                f"{word} is no number of a message: give the one that stands beside it, or . for the newest"
+                f"{word!r} is no number of a message: give the one that stands beside it, or . for the newest"
             )
-        return talk, int(number)
+        seq = int(number)
+        if seq == 0 or (talk.loaded and seq > talk.head):
+            raise BadRequest(f"there is no message #{seq} here: give the number that stands beside one")
+        return talk, seq
 
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def when(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"
+
+
 def count(word: str, what: str, most: int) -> int:
     """A number that a person typed. Raises BadRequest."""
     if not (word.isascii() and word.isdigit()) or not 1 <= int(word) <= most:
-        raise BadRequest(f"{word} is no number of {what}: give 1 to {most}")
+        raise BadRequest(f"{word!r} is no number of {what}: give 1 to {most}")
     return int(word)

@@ -48,7 +48,16 @@ def test_any_line_means_something(line: str) -> None:
 
 
 def test_help_shows_every_command() -> None:
-    assert len(help_lines()) == len(SPECS)
+    lines = help_lines()
+    for spec in SPECS:
+        assert any(line.startswith(spec.usage) and line.endswith(spec.about) for line in lines), spec.name
+
+
+def test_help_tells_how_people_are_mentioned_and_what_can_be_set() -> None:
+    lines = "\n".join(help_lines())
+    assert "@USER" in lines
+    assert "//TEXT" in lines
+    assert "approval, adding, silent on|off; slow SECONDS" in lines
 
 
 def test_every_command_is_done_somewhere() -> None:

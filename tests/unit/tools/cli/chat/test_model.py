@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from tidings import (
     Conversation,
     ConversationKind,
     Expired,
+    Group,
     Hidden,
     HistoryPage,
     Link,
@@ -28,6 +31,7 @@ from tidings import (
     Progress,
     Reaction,
     Receipt,
+    Role,
     Signal,
     State,
     StreamGrew,
@@ -37,6 +41,7 @@ from tools.cli.chat import render
 from tools.cli.chat.model import LINES_MAX, ChatModel
 
 CHAT = "d:ann|bob"
+NOW_MS = 1_700_000_000_000
 
 
 def _message(seq: int, sender: str = "bob", text: str = "hi", client_id: str = "") -> Message:
@@ -156,9 +161,56 @@ def test_the_sidebar_shows_presence_and_what_is_unread() -> None:
     model.apply(Presence("bob", online=True), 0.0)
     model.apply(_message(1), 0.0)
     model.open("g:1", name="Crew")
-    rows = ["".join(text for _, text in row) for row in render.sidebar(model)]
+    rows = ["".join(text for _, text in row) for row in render.sidebar(model, NOW_MS)]
     assert any("●" in row and "bob" in row and "1" in row for row in rows)
     assert all(len(row) <= render.SIDEBAR_COLUMNS for row in rows)
+
+
+def test_a_conversation_is_muted_until_its_time() -> None:
+    model = _model()
+    model.apply(PreferencesChanged(Preferences(CHAT, muted_until_ms=NOW_MS)), 0.0)
+    marks = [
+        any(text == " -" for row in render.sidebar(model, now_ms) for _, text in row)
+        for now_ms in (NOW_MS - 1, NOW_MS, NOW_MS + 1)
+    ]
+    assert marks == [True, False, False]
+
+
+def test_a_group_keeps_its_name_whatever_users_are_called() -> None:
+    model = ChatModel("ann")
+    model.open("g:1", name="bob")
+    model.apply(ProfileChanged(Profile("bob", "Robert")), 0.0)
+    drawn = [text for row in [render.title(model, NOW_MS), *render.sidebar(model, NOW_MS)] for _, text in row]
+    assert not any("Robert" in text for text in drawn)
+
+
+def _notice(seq: int, act: str, by: str, *users: str) -> Message:
+    data = json.dumps({"act": act, "by": by, "users": users}).encode()
+    return Message(f"m{seq}", "g:1", seq, by, NOW_MS + seq, "", data=data, mime=MEMBERSHIP_MIME, system=True)
+
+
+@pytest.mark.parametrize(
+    ("notices", "left"),
+    [
+        ([("ban", "bob", "ann")], True),
+        ([("ban", "bob", "cleo")], False),
+        ([("remove", "bob", "ann"), ("add", "bob", "ann")], False),
+        ([("add", "bob", "ann"), ("leave", "ann")], True),
+        ([("leave", "cleo"), ("remove", "ann", "cleo")], False),
+        ([("dissolve", "bob")], True),
+    ],
+)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_who_is_put_out_of_a_group_is_told(notices: list[tuple[str, ...]], left: bool, backwards: bool) -> None:
+    model = ChatModel("ann")
+    talk = model.open("g:1", name="Crew")
+    told = [_notice(seq, *notice) for seq, notice in enumerate(notices, 5)]
+    for message in reversed(told) if backwards else told:
+        model.apply(message, 0.0)
+    assert talk.left is left
+    assert any("no member" in text for _, text in render.title(model, NOW_MS)) is left
+    model.apply(Group("g:1", "Crew", 3, Role.MEMBER, 20), 0.0)  # taken in again
+    assert not talk.left
 
 
 def test_the_status_line_counts_down_to_the_next_try() -> None:
@@ -285,7 +337,7 @@ def test_the_list_is_as_the_person_wants_it() -> None:
     ):
         model.apply(PreferencesChanged(told), 0.0)
     model.apply(ProfileChanged(Profile("cleo", "Cleo\x1b C.")), 0.0)
-    rows = ["".join(text for _, text in row).split() for row in render.sidebar(model)]
+    rows = ["".join(text for _, text in row).split() for row in render.sidebar(model, NOW_MS)]
     assert rows == [["○", "dan", "-"], ["○", "Cleo\N{REPLACEMENT CHARACTER}", "C."], ["○", "bob"]]
     model.apply(replace(_message(200), conversation=names[3]), 0.0)
     model.read(names[3], 200)

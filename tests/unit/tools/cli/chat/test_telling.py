@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tidings import ChangeAct, Content, Media, Membership, Message, MessageChanged, Reacted, State
-from tools.cli.chat.telling import change_of, notice, text_of
+from tools.cli.chat.telling import change_of, notice, sentence, text_of
 
 MESSAGE = Message("m1", "g:1", 7, "bob", 1, "hi")
 
@@ -25,6 +25,14 @@ MESSAGE = Message("m1", "g:1", 7, "bob", 1, "hi")
 )
 def test_changes_of_groups(told: Membership, said: str) -> None:
     assert (notice(told) or "").startswith(said)
+
+
+def test_sentences_begin_with_a_capital_letter_but_ids_stay() -> None:
+    assert sentence("nobody is here") == "Nobody is here"
+    assert sentence("this message, they say") == "This message, they say"
+    assert sentence("g:12ab is not open") == "g:12ab is not open"
+    assert sentence("'off' is no role") == "'off' is no role"
+    assert sentence("") == ""
 
 
 def test_acts_of_a_later_server_are_not_told() -> None:
