@@ -55,7 +55,7 @@ from tools.make.pages.performance import put, table
 TOGETHER = 50  # conversations
 ALONE = 10  # of them have one act at a time
 MEMBERS = 20
-ROUNDS = 8
+ROUNDS = 4
 READS = 20  # of a page, in each round
 PAGE = 50
 CHANGED = 10

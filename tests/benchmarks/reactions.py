@@ -62,7 +62,7 @@ class Seen:
     acts_s: list[float] = field(default_factory=list)
     sends_s: list[float] = field(default_factory=list)
     stood_ms: float = 0.0
-    failed: int = 0
+    failed: Counter[str] = field(default_factory=Counter)  # by the code
     is_right: bool = False
 
 
@@ -110,7 +110,8 @@ async def crowd(
         asked = time.monotonic()
         answer = await servicer.React(pb.StoreBatch(items=part), NO_CONTEXT)
         seen.acts_s.append(time.monotonic() - asked)
-        seen.failed += sum(outcome.status != pb.StoreOutcome.STORED for outcome in answer.outcomes)
+        failed = [each for each in answer.outcomes if each.status != pb.StoreOutcome.STORED]
+        seen.failed.update(each.fault.code or "no code" for each in failed)
 
     async with asyncio.TaskGroup() as group:
         for start in range(0, len(acts), arguments.batch):
@@ -179,7 +180,7 @@ async def run(arguments: argparse.Namespace, repository: Repository) -> bool:
             "CPU of mongod": f"{theirs * 1000 / len(acts):.2f} ms an act",
         }
         words = f"{arguments.users:,} people, {len(acts):,} acts, in {took:,.0f} s: {len(acts) / took:,.0f} a second."
-        shown = f"{words}\n\n{table(['what', 'measured'], told.items())}"
+        shown = f"{words}\n\n{table(['what', 'measured'], list(told.items()))}"
         sys.stdout.write(shown)
         if arguments.page:
             arguments.page.write_text(put(arguments.page.read_text(), {"reactions": shown}))
@@ -221,7 +222,7 @@ async def report(repository: Repository, seen: Seen, took: float) -> dict[str, s
         "what the last entry tells": "the same, of each reaction"
         if told == there
         else f"{dict(told)}, not {dict(there)}",
-        "refused or failed": str(seen.failed),
+        "refused or failed": ", ".join(f"{count} {code}" for code, count in seen.failed.items()) or "0",
         "entries of the log that tell of them": f"{entries}: {entries / took:.2f} a second",
         "the event loop stood, at most": f"{seen.stood_ms:.0f} ms",
         "a call of reactions": _shown(seen.acts_s),

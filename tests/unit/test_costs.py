@@ -21,6 +21,7 @@ from services.storage.events.encoder import EventEncoder
 from services.storage.events.port import FedRow
 from services.storage.inboxes.numbering import CachedInbox
 from services.storage.memory.conversation import CachedConversation
+from services.storage.repository.mongo.documents import message_document
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from tests.unit.instructions import each, instructions
 from tidings_protocol import client_pb2 as pb
@@ -113,6 +114,13 @@ def _telling(count: int) -> Callable[[], object]:
     return lambda: encoder.records(rows)
 
 
+def _documenting(count: int) -> Callable[[], object]:
+    messages = [
+        StoredMessage("d:ann|bob", seq, "ann", "c" * 24, 1_795_000_000_000, b"x" * 140) for seq in range(1, count + 1)
+    ]
+    return lambda: [message_document(message) for message in messages]
+
+
 def _pushing(count: int) -> Callable[[], object]:
     outbox = DeliveryState()
     return lambda: [(outbox.push(number, 1.0), outbox.acknowledge(number, 1.0)) for number in range(1, count + 1)]
@@ -179,6 +187,7 @@ BOUNDS: dict[str, tuple[Make, int]] = {
     "routing to two users": (_routing(2, 2), 525),
     "inbox entry": (_placing(1000), 69),  # four of them note the time, by which late appends are looked for
     "event of a message": (_telling, 325),
+    "document of a message": (_documenting, 90),
     "push and acknowledgement": (_pushing, 43),
     "connections of a user": (_looking_up(1000), 25),
     "item of a lane": (_queueing(10_000), 75),
