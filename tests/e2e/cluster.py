@@ -9,9 +9,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,18 @@ COMMAND_S = 240.0
 
 @dataclass(slots=True)
 class Cluster:
-    """One local stack in its data folder."""
+    """One local stack in its data folder. `settings`: TIDINGS_ variables of its nodes."""
 
     data: Path
     port_base: int
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def tidings(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs the command on this cluster."""
         program = Path(sys.executable).with_name("tidings")
         done = subprocess.run(
             [program, *arguments, "--data", self.data],
-            env=clean_environment(),
+            env={**clean_environment(), **self.settings},
             capture_output=True,
             text=True,
             timeout=COMMAND_S,
