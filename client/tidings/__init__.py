@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidings.client import Client
-from tidings.core.messages.fold import folded, newer
+from tidings.core.contents.fold import folded, newer
 from tidings.errors import (
     BadFrame,
     BadRequest,

@@ -26,6 +26,7 @@ import uvloop
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
+from services.common.lifecycle import freeze_garbage
 from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.folding.shown import folded_state
 from services.storage.limits import Limits
@@ -147,6 +148,7 @@ async def run(arguments: argparse.Namespace, repository: Repository) -> bool:
         servicer = StorageServicer(node)
         await prepared(servicer)
         await others_before(repository, arguments.before)
+        freeze_garbage()
         mongod = psutil.Process(arguments.pid) if arguments.pid else None
         theirs = sum(mongod.cpu_times()[:2]) if mongod else 0.0
         mine, began = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), time.monotonic()

@@ -161,7 +161,8 @@ def _tell(result: Result, options: Options, say: Say) -> None:
     verdict = result.verdict
     if result.passed:
         say(
-            f"{result.case}: passed; {verdict.acknowledged} acknowledged, senders waited up to "
+            f"{result.case}: passed; {verdict.acknowledged} acknowledged ({verdict.changes} changes of messages were "
+            f"asked for, {verdict.refused} refused), senders waited up to "
             f"{verdict.sender_pause_s:.1f} s, receivers {verdict.receiver_pause_s:.1f} s; "
             f"healthy after {result.healthy_s:.1f} s"
         )

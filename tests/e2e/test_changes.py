@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
+from protos.tidings.v1 import events_pb2
 from tests.e2e.cluster import Cluster
 from tests.support.device.wire import Refused, Wire
 from tidings_protocol.client_pb2 import Change, Content, Message, Send, ServerFrame, Sync
@@ -34,11 +37,12 @@ async def refusal(asked: Awaitable[ServerFrame]) -> str:
 
 
 async def messages(wire: Wire, count: int) -> list[Message]:
-    """The next ones that come live."""
-    found: list[Message] = []
+    """The next ones that come live, each once: what is repeated is told again."""
+    found: dict[int, Message] = {}
     while len(found) < count:
-        found += [entry.message for entry in (await wire.push("deliver")).deliver.entries]
-    return found
+        for entry in (await wire.push("deliver")).deliver.entries:
+            found.setdefault(entry.message.seq, entry.message)
+    return list(found.values())
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [("json", "tcp"), ("proto", "json")])
@@ -108,3 +112,37 @@ async def test_what_cannot_be_changed_is_refused_with_the_right_code(cluster: Cl
             late = changed(ann, f"late{number}", chat, 1, edit=Content(text="too late"))
             assert await refusal(late) == "FORBIDDEN"
         assert (await sent(ann, "4", name("bob"), text="still here")).sent.seq == 4
+
+
+async def test_the_stream_of_events_tells_changes_in_their_order_and_says_what_each_record_is(
+    cluster: Cluster, name: Name
+) -> None:
+    async with cluster.session(name("ann")) as (ann, _):
+        chat = (await sent(ann, "1", name("bob"), text="helo")).sent.conversation
+        await changed(ann, "2", chat, 1, edit=Content(text="hello"))
+        await changed(ann, "3", chat, 1, recall=Change.Recall())
+    records = await told(cluster, chat, 3)
+    assert [kind for kind, _ in records] == ["message", "change", "change"]
+    first, edit, recall = (event.message for _, event in records)
+    assert (first.content.text, edit.change.edit.text, edit.state.revision) == ("helo", "hello", 2)
+    assert (recall.change.WhichOneof("act"), recall.change.seq, recall.state.recalled_by) == ("recall", 1, name("ann"))
+    assert all(set(event.recipients) == {name("ann"), name("bob")} for _, event in records)
+
+
+async def told(cluster: Cluster, conversation: str, count: int) -> list[tuple[str, events_pb2.Event]]:
+    """The type and the event of so many records of this conversation."""
+    kafka = next(each for each in cluster.status()["backends"] if each["name"] == "kafka")
+    consumer = AIOKafkaConsumer(
+        "tidings.events", bootstrap_servers=kafka["address"], auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    found: list[tuple[str, events_pb2.Event]] = []
+    async with consumer, asyncio.timeout(30):
+        async for record in consumer:
+            types = [value.decode() for header, value in record.headers if header == "type"]
+            assert types[0] in {"message", "change", "receipt", "membership"}
+            event = events_pb2.Event.FromString(record.value)
+            if event.conversation == conversation and types[0] in {"message", "change"}:
+                found.append((types[0], event))
+            if len(found) == count:
+                break
+    return found

@@ -10,7 +10,7 @@ import pytest
 from tests.histories.__main__ import BREAK_THE_LOG, judged
 from tests.simulation.mutations import MUTATIONS
 from tests.support.histories import record
-from tests.support.histories.history import Acknowledged, Event, Posted, Read, Received, Stored
+from tests.support.histories.history import Acknowledged, Change, Event, Posted, Read, Received, Stored
 from tests.support.histories.operations import Operation, encoded, operations
 from tests.support.histories.verdict import translated
 
@@ -52,6 +52,17 @@ def is_linearizable(folder: Path, events: Sequence[Event]) -> bool:
 def test_a_send_lasts_from_its_posting_to_its_answer() -> None:
     [append] = of(posted(1), told(1, 7))
     assert (append.kind, append.call, append.returned, append.seq, append.key) == ("append", 0, 1, 7, "ann a")
+
+
+def test_entries_that_tell_of_reactions_are_the_clusters_and_what_has_no_place_is_no_append(tmp_path: Path) -> None:
+    react = Posted("ann/1", 2, "ann", CHAT, "r", change=Change("react", 1, reacted=(("ann", "+1", True),)))
+    pin = Posted("ann/1", 3, "ann", CHAT, "p", change=Change("pin", 1, pinned=True))
+    nothing = Acknowledged("ann/1", 3, "ann", CHAT, "p", 0, "", 1, duplicate=False)
+    entries = [Stored(CHAT, seq, f"id-{seq}", "", "", "", change=Change("reacted", 1)) for seq in (2, 3)]
+    events = [posted(1), told(1, 1), react, told(2, 3, "r"), pin, nothing, read(message(1), *entries)]
+    appends = [(each.key, each.seq) for each in of(*events) if each.kind == "append"]
+    assert appends == [("ann a", 1), ("~reacted 2", 2), ("~reacted 3", 3)]
+    assert is_linearizable(tmp_path, events)
 
 
 def test_tries_without_an_answer_are_one_append_until_somebody_sees_it() -> None:

@@ -194,14 +194,14 @@ def a_fold_loses_edits() -> Iterator[None]:
     async def lossy(port: memory.MemoryMessages, folds: Sequence[Fold]) -> None:
         await fold(port, [each._replace(content=None) if each.revision % 3 == 0 else each for each in folds])
 
-    memory.MemoryMessages.fold = lossy  # type: ignore[method-assign]
+    memory.MemoryMessages.fold = lossy  # type: ignore[method-assign,assignment]
     yield
     memory.MemoryMessages.fold = fold  # type: ignore[method-assign]
 
 
 def an_edit_undoes_a_recall() -> Iterator[None]:
     """An edit that was asked for before a recall, and comes after it, is judged as if there had been none."""
-    judge = acts.judge
+    judge = acts.judge  # type: ignore[attr-defined]
 
     def blind(
         act: client_pb2.Change, actor: Actor, target: StoredMessage | None, place: Place, now_ms: int
@@ -210,9 +210,9 @@ def an_edit_undoes_a_recall() -> Iterator[None]:
             target = target._replace(state=b"")
         return judge(act, actor, target, place, now_ms)
 
-    acts.judge = blind
+    acts.judge = blind  # type: ignore[attr-defined]
     yield
-    acts.judge = judge
+    acts.judge = judge  # type: ignore[attr-defined]
 
 
 def a_reaction_counts_twice() -> Iterator[None]:
@@ -223,7 +223,7 @@ def a_reaction_counts_twice() -> Iterator[None]:
         add(tally, user, reaction, now_us)
         return add(tally, user, reaction, now_us)
 
-    Tally.add = twice  # type: ignore[method-assign]
+    Tally.add = twice  # type: ignore[method-assign,assignment]
     yield
     Tally.add = add  # type: ignore[method-assign]
 

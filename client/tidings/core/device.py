@@ -1,7 +1,7 @@
 """One device and the cluster, over any number of sessions, one after the other. Pure: `handle(event, now)` -> effects.
 
 Guarantees: those of messages/feed.py (each message once, in order), messages/outbox.py (each send to its outcome),
-messages/contents.py (what messages say now), connection/dialer.py (how it connects again), pulse.py (heartbeats,
+contents/ (what messages say now), connection/dialer.py (how it connects again), pulse.py (heartbeats,
 acknowledgements) and renewal.py (tokens) together; this module only joins them.
 Each hello carries a higher `attempt` than the one before, also over restarts with a kept state, so that of two logins
 of this device the server knows the newer one.
@@ -20,13 +20,13 @@ from tidings.core.connection.dialer import Bye, Dialer, Greeting, Over
 from tidings.core.connection.pulse import Pulse
 from tidings.core.connection.renewal import Renewal
 from tidings.core.connection.watches import Watches
+from tidings.core.contents.contents import Contents
+from tidings.core.contents.writings import Writings
 from tidings.core.errands import Errand, Errands, TakeToken, WatchAgain, WatchProfilesAgain, frame_for
-from tidings.core.messages.contents import Contents
 from tidings.core.messages.feed import Feed, Handed
 from tidings.core.messages.outbox import Outbox
 from tidings.core.messages.progress import ProgressBook
 from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantMessage, WantSync
-from tidings.core.messages.writings import Writings
 from tidings.core.pushes import notices_of, presences, profiles
 from tidings.core.signals import (
     Available,

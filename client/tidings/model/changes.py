@@ -36,7 +36,7 @@ class Reacted:
 class MessageChanged:
     """An entry of the log that changes the message `seq`: in order among the messages, each once, own ones too.
 
-    `change_seq`: its own place. `by`: who did it; of reactions, who acted last. `state`: of the message, after it.
+    `change_seq`, `id`: its own. `by`: who did it; of reactions, who acted last. `state`: of the message, after it.
     `content`: what an edit or a finish made it, None if this entry does not tell. `added`, `removed`: reactions, at
     most 20 of each. `message`: as it is after it (and perhaps after later changes), None if this device does not have
     it at hand: read it by `history`, or fold the change into your own copy by `folded`.
@@ -55,6 +55,7 @@ class MessageChanged:
     parts: int = 0  # of a finish
     client_id: str = ""
     message: Message | None = None
+    id: str = ""
 
     def with_message(self, message: Message | None) -> MessageChanged:
         return replace(self, message=message)
@@ -79,6 +80,7 @@ class MessageChanged:
             removed=_reacted(change.reacted.removed),
             parts=change.finish.parts,
             client_id=entry.client_id,
+            id=entry.message_id,
         )
 
 

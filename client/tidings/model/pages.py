@@ -37,13 +37,17 @@ class HistoryPage:
 
 @dataclass(frozen=True, slots=True)
 class InboxPage:
-    """Entries of the user's inbox: (number, message), ascending. `truncated`: older ones are gone."""
+    """Entries of the user's inbox: (number, message), ascending. `truncated`: older ones are gone.
+
+    `changes`: the changes among them, in the same way.
+    """
 
     entries: tuple[tuple[int, Message], ...]
     head: int
     more: bool
     truncated: bool
     next: int
+    changes: tuple[tuple[int, MessageChanged], ...] = ()
 
     @classmethod
     def from_proto(cls, page: pb.Page) -> InboxPage:
@@ -57,4 +61,9 @@ class InboxPage:
             page.more,
             page.truncated,
             page.next,
+            tuple(
+                (entry.number, told)
+                for entry in page.entries
+                if (told := MessageChanged.from_proto(entry.message)) is not None
+            ),
         )

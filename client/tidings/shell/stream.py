@@ -9,7 +9,7 @@ without an error: whatever was lost of its parts, over any number of connections
 is finished with what was written, as well as that goes without waiting. With a `client_id` of the application's own it
 is one message however often it is begun: begun again, it is given its text at the end alone, and finished once.
 
-Does not know: how parts are gathered and sent again (core/messages/writings.py). A stream that is not written to for a
+Does not know: how parts are gathered and sent again (core/contents/writings.py). A stream that is not written to for a
 minute (the server's `stream_idle_s`) is finished by the server; what is written then raises what it says of that.
 """
 

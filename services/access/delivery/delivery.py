@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from typing import Final
 
@@ -142,10 +142,20 @@ class Delivery:
     async def _address_readers(self, push: delivery_pb2.Push, body: EncodedBody, batch: PushBatch) -> None:
         # A list, since the hub changes while other tasks run. Who comes meanwhile reads a head that has this push.
         readers = list(self._readers(push.conversation))
+        if push.stub_users:
+            readers = self._add_stubs(push, readers, batch)
         for begin in range(0, len(readers), YIELD_EVERY):
             if begin:
                 await asyncio.sleep(0)
             batch.add_readers(readers[begin : begin + YIELD_EVERY], push.except_session, body)
+
+    def _add_stubs(self, push: delivery_pb2.Push, readers: Sequence[Connection], batch: PushBatch) -> list[Connection]:
+        """Adds the place of the message alone for who has hidden what it is about. The other readers."""
+        hidden = frozenset(push.stub_users)
+        message = client_pb2.Message.FromString(push.body)
+        stub = EncodedBody.of(client_pb2.Message(conversation=message.conversation, seq=message.seq))
+        batch.add_readers([each for each in readers if each.user in hidden], push.except_session, stub)
+        return [each for each in readers if each.user not in hidden]
 
     def _readers(self, conversation: str) -> Iterator[Connection]:
         if conversation == BROADCAST:

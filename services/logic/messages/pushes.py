@@ -85,6 +85,8 @@ def _addressed(
         return []
     if not stubs:
         return [push._replace(users=users, numbers=numbers)]
+    if not recipients:
+        return [push._replace(stub_users=stubs)]
     stub = client_pb2.Message(conversation=push.conversation, seq=seq).SerializeToString()
     hidden = frozenset(stubs)
     pairs = list(zip(users, numbers, strict=True))

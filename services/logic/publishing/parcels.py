@@ -35,7 +35,8 @@ LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO, Push.PREFE
 class OutgoingPush(NamedTuple):
     """One thing to push. `users` with their `numbers` (or none: 0) for mailboxes; no users: broadcast.
 
-    A broadcast goes to the members of `conversation`, or is for the nodes themselves.
+    A broadcast goes to the members of `conversation`, or is for the nodes themselves. `stub_users`: of these, who gets
+    the place of the message alone.
     """
 
     kind: Push.Kind.ValueType
@@ -46,6 +47,7 @@ class OutgoingPush(NamedTuple):
     except_session: str = ""
     trace: str = ""
     accepted_ms: int = 0
+    stub_users: Sequence[str] = ()
 
 
 class MailboxAddress(NamedTuple):
@@ -232,6 +234,7 @@ class _OpenParcel:
             users=users,
             numbers=numbers,
             except_session=item.except_session,
+            stub_users=item.stub_users,
             conversation=item.conversation,
             trace=item.trace,
             accepted_ms=item.accepted_ms,

@@ -7,13 +7,16 @@ Does not know: why it is asked.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from services.storage.repository.records import MessageKey
 
+# Who are told of as those who have hidden an entry of a large group: all nodes hear their names.
+HIDERS_MAX: Final = 1000
+
 
 class Audience(NamedTuple):
-    """These users are to be told of a CHANGE of this entry."""
+    """These users are to be told of a CHANGE of this entry; none: all who read the conversation by cursor."""
 
     target: MessageKey
     users: Sequence[str]
@@ -21,7 +24,7 @@ class Audience(NamedTuple):
 
 class Hiders(Protocol):
     async def among(self, audiences: Sequence[Audience]) -> list[Collection[str]]:
-        """Who of each audience has hidden its entry, aligned."""
+        """Who of each audience has hidden its entry, aligned; of all readers HIDERS_MAX at most."""
         ...
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from services.storage.folding.hiders import HIDERS_MAX
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import MessageKey
 
@@ -17,6 +18,11 @@ class MessageHiders:
         self._repository = repository
 
     async def among(self, audiences: Sequence[tuple[MessageKey, Sequence[str]]]) -> list[Collection[str]]:
-        """Who of the users of each (entry, users) has hidden the entry, aligned. Raises Unavailable."""
+        """Who of the users of each (entry, users) has hidden the entry, aligned; no users: of all readers. Raises
+        Unavailable.
+        """
         found = await self._repository.hidden.hiders({entry for entry, _ in audiences})
-        return [found.get(entry, set()).intersection(users) for entry, users in audiences]
+        return [
+            found.get(entry, set()).intersection(users) if users else sorted(found.get(entry, ()))[:HIDERS_MAX]
+            for entry, users in audiences
+        ]

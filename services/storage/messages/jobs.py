@@ -261,9 +261,11 @@ def unsure(error: TidingsError) -> TidingsError:
 
 
 def stubs_among(audience: Audience, hiders: Collection[str], conversation: CachedConversation | None) -> list[str]:
-    """Who of those that are told of a CHANGE gets a stub: who has hidden its target, or came after it. None: the
-    conversation is not in memory, and nobody is known to have come late.
+    """Who of those that are told of a CHANGE gets a stub: who has hidden its target, or came after it. Of a large
+    group, or without its conversation in memory, nobody is known to have come late.
     """
+    if not audience.users:
+        return list(hiders)
     seq = audience.target[1]
     return [
         user

@@ -41,7 +41,7 @@ class Told(NamedTuple):
 @dataclass(slots=True, eq=False)
 class ReactedMessage:
     """`announced_s`: when an entry told of it last, by this node's clock. `is_marked`: the database has noted that the
-    set may be ahead of the log. `told`: the last entry.
+    set may be ahead of the log, as far as this node knows. `told`: the last entry.
     """
 
     conversation: CachedConversation
@@ -61,9 +61,8 @@ class ReactedMessage:
         return OWN_WEIGHT + len(self.tally) + recipients // 4
 
     def take_over(self, before: ReactedMessage) -> None:
-        """What is known besides the tally, of the one that this one replaces."""
-        self.news, self.announced_s = before.news, before.announced_s
-        self.is_marked, self.told = before.is_marked, before.told
+        """What is known besides the tally, of the one that this one replaces. What is noted of it is in doubt."""
+        self.news, self.announced_s, self.told = before.news, before.announced_s, before.told
 
     def is_ahead(self, message: StoredMessage) -> bool:
         """Whether the set is another one than the log has announced. `message`: the target as it is stored."""

@@ -106,7 +106,7 @@ class ReactionStore:
         self._kept: Cache[ReactedMessage] = Cache(WEIGHT_MAX, attrgetter("weight"))
         self._pace = ActPace()
         self._due = DueTimes()
-        self._found: dict[MessageKey, str] = {}  # noted by others: who acted first
+        self._found: dict[MessageKey, str] = {}  # noted as ahead before they were read last: who acted
         self._news = asyncio.Event()
         self._look = asyncio.Event()
         self.lanes: Lanes[Work, Outcome] = Lanes(
@@ -274,8 +274,9 @@ class ReactionStore:
             before = self._kept.peek(_key(target))
             if before is not None:
                 reacted.take_over(before)
-            elif target in self._found:
-                reacted.is_marked = True
+                if before.is_marked:
+                    # Another node may have taken the note away: the next act makes it again.
+                    self._found.setdefault(target, before.news.by)
             reads.reacted[target] = reacted
             self._kept.put(_key(target), reacted)
 
@@ -386,7 +387,6 @@ class ReactionStore:
         acts = list(reacted.news.acts)
         told = Told(outcome, made.recipients, frozenset(acts), acts[-1] if acts else ("", ""))
         reacted.told, reacted.news, reacted.announced_s = told, News(), now_s
-        self._found.pop(reacted.target, None)
         # Whether another writer came in between shows then.
         self._look_at(reacted.target, now_s + min(self._gather_s, LINGER_S))
         return told
@@ -395,7 +395,7 @@ class ReactionStore:
         """Nobody knows whether it is in the log: what is there is read again, and compared."""
         log.debug("an announcement of reactions is put off", reason=error.message)
         self._kept.drop(_key(reacted.target))
-        if reacted.news.by and reacted.is_marked:
+        if reacted.news.by:
             self._found[reacted.target] = reacted.news.by
         self._look_at(reacted.target, self._clock.now_s() + self._gather_s)
         return error

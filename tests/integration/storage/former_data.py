@@ -1,4 +1,8 @@
-"""Messages and inbox entries as version 0.1.0 wrote them, and what a reader of that version saw."""
+"""Data as they were written before there were changes of messages.
+
+`FormerData`: messages and inbox entries in the layout of 0.1.0, and what a reader of that version saw. `EarlierLog`:
+the same in the log, as it was before its documents had anything of changes.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,27 @@ CLUSTERED = {"key": {"_id": 1}, "unique": True}
 
 def numbered(key: str, number: int) -> bytes:
     return key.encode() + b"\0" + number.to_bytes(8, "big")
+
+
+class EarlierLog:
+    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
+        self._log = database["log"]
+
+    async def write(self, messages: Sequence[StoredMessage], entries: Sequence[InboxEntry]) -> None:
+        await self._log.insert_many([{**_message(each), "p": each.conversation} for each in messages])
+        await self._log.update_many({}, {"$unset": {"c": ""}})
+        await self._log.insert_many(
+            [
+                {
+                    "_id": user.encode() + b"\1" + number.to_bytes(8, "big"),
+                    "p": user,
+                    "c": conversation,
+                    "q": seq,
+                    "t": time_ms,
+                }
+                for user, number, conversation, seq, time_ms, _ in entries
+            ]
+        )
 
 
 class FormerData:
@@ -70,3 +95,40 @@ def _message(message: StoredMessage) -> dict[str, Any]:
     if message.change:
         document["g"] = message.change
     return document
+
+
+def conversation_of(name: str, kind: int, *, head: int, last_ms: int, is_direct: bool) -> dict[str, Any]:
+    """A document of `conversations`, as 0.1.0 wrote it. `head`: up to where it is said to be settled."""
+    return {
+        "_id": name,
+        "y": kind,
+        "n": "" if is_direct else "friends",
+        "o": not is_direct,
+        "w": False,
+        "e": False,
+        "f": 0,
+        "v": 0 if is_direct else 1,
+        "m": 2,
+        "z": 0 if is_direct else 1,
+        "a": 0 if is_direct else 1,
+        "p": b"",
+        "h": head,
+        "d": head,
+        "t": last_ms,
+    }
+
+
+def member_of(conversation: str, user: str, *, role: int, read_seq: int, joined_ms: int, stamp: int) -> dict[str, Any]:
+    """A document of `members`, as 0.1.0 wrote it."""
+    return {
+        "_id": f"{conversation} {user}",
+        "c": conversation,
+        "u": user,
+        "r": role,
+        "j": 1,
+        "i": joined_ms,
+        "a": read_seq,
+        "d": read_seq,
+        "z": stamp,
+        "l": False,
+    }

@@ -53,6 +53,8 @@ class Result:
             "skipped": self.skipped,
             "problem": self.problem,
             "posted": verdict.posted,
+            "changes": verdict.changes,
+            "refused": verdict.refused,
             "acknowledged": verdict.acknowledged,
             "given_up": verdict.given_up,
             "shown": verdict.shown,

@@ -154,8 +154,8 @@ def _connections_keep_their_order(seen: _Seen) -> Iterator[Violation]:
     last: dict[tuple[str, str], tuple[int, str]] = {}
     for post in seen.posted:
         seq = told.get((post.connection, post.frame))
-        if seq is None:
-            continue
+        if seq is None or (post.change is not None and post.change.reacted):
+            continue  # what is gathered of reactions is announced later
         lane = post.connection, post.conversation
         before, client_id = last.get(lane, (0, ""))
         if seq < before:
@@ -248,9 +248,9 @@ def _reactions_are_a_set(seen: _Seen) -> Iterator[Violation]:
     sure: dict[tuple[str, int, str], set[str]] = defaultdict(set)
     for post in seen.posted:
         if post.change is not None:
-            for user, reaction, came in post.change.reacted:
+            for user, reaction, comes in post.change.reacted:
                 key = post.conversation, post.change.target, reaction
-                posted[key][user].add(came)
+                posted[key][user].add(comes)
                 if (post.connection, post.frame) in seen.answered:
                     sure[key].add(user)
     there: dict[tuple[str, int], tuple[str, State]] = {}
@@ -263,9 +263,7 @@ def _reactions_are_a_set(seen: _Seen) -> Iterator[Violation]:
         _, state = there.get((conversation, seq), ("", UNCHANGED))
         if state.recalled_by or (conversation, seq) not in there:
             continue
-        count, first_users = next(
-            ((count, first) for each, count, first in state.reactions if each == reaction), (0, ())
-        )
+        count, first_users = {each: (count, first) for each, count, first in state.reactions}.get(reaction, (0, ()))
         came = {user for user, acts in users.items() if True in acts}
         stayed = {user for user, acts in users.items() if acts == {True} and user in sure[conversation, seq, reaction]}
         if not len(stayed) <= count <= len(came) or not came.issuperset(first_users):

@@ -56,8 +56,9 @@ class Stored:
 
     @property
     def identity(self) -> Stored:
-        """What no change alters."""
-        return replace(self, body="", state=UNCHANGED)
+        """What no change alters. Who reacted is gone from an entry when its message is recalled."""
+        change = None if self.change is None else replace(self.change, reacted=())
+        return replace(self, body="", change=change, state=UNCHANGED)
 
 
 @dataclass(frozen=True, slots=True)

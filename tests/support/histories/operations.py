@@ -8,8 +8,9 @@ A conversation is one log. What a client did with it:
     read     a message that somebody saw at a number, between its first posting and the first sighting
     whole    the whole conversation as somebody read it when all was over
 
-Messages of the system are appended by the cluster itself, some time before they are seen. The idempotency key of an
-append is (sender, client id): a repeat that is answered is an operation of its own, which has to give the first number.
+Messages of the system, and entries that tell of reactions, are appended by the cluster itself, some time before they
+are seen; to react is no append, nor is a change that was answered without a place. The idempotency key of an append is
+(sender, client id): a repeat that is answered is an operation of its own, which has to give the first number.
 
 A log only grows, so sightings later than the first say nothing more, and times end with the first evidence. That keeps
 few operations open at any time: a search for an order takes two to the power of that.
@@ -57,6 +58,8 @@ class _Log:
     evidence: dict[str, int] = field(default_factory=dict)
 
     def post(self, at: int, event: Posted) -> None:
+        if event.change is not None and event.change.reacted:
+            return
         key = _key(event.user, event.client_id)
         self.posted[event.connection, event.frame] = at, key
         self.first_posted.setdefault(key, at)
@@ -66,21 +69,21 @@ class _Log:
         """What is there in the end, by key; of a log that nobody read as a whole, what was seen of it."""
         if not self.whole:
             return {key: message for (_, _, key), (_, _, message) in self.seen.items()}
-        return {_key(each.sender, each.client_id): each for _, _, whole in self.whole for each in whole}
+        return {_key_of(each): each for _, _, whole in self.whole for each in whole}
 
     def answer(self, at: int, event: Acknowledged) -> None:
         self.answered[event.connection, event.frame] = at, event
         self.evidence.setdefault(_key(event.user, event.client_id), at)
 
     def see(self, at: int, who: str, message: Stored) -> None:
-        key = _key(message.sender, message.client_id)
+        key = _key_of(message)
         self.seen.setdefault((message.seq, message.message_id, key), (at, who, message))
         self.evidence.setdefault(key, at)
 
     def read(self, at: int, who: str, messages: tuple[Stored, ...]) -> None:
         self.whole.append((at, who, messages))
         for message in messages:
-            self.evidence.setdefault(_key(message.sender, message.client_id), at)
+            self.evidence.setdefault(_key_of(message), at)
 
 
 def operations(history: str, events: Iterable[tuple[int, Event]]) -> Iterator[Operation]:
@@ -117,12 +120,14 @@ def _appends(log: _Log) -> Iterator[tuple[str, Operation]]:
     for sent, (call, key) in log.posted.items():
         if sent in log.answered:
             at, told = log.answered[sent]
+            if not told.seq:
+                continue
             yield sent[0], _append(call, at, key, told.seq, told.message_id)
     for sent, (call, key) in log.posted.items():
         if sent not in log.answered and key in final and log.first_posted[key] == call:
             yield sent[0], _append(call, max(call, log.evidence[key]), key, final[key].seq, final[key].message_id)
     for key, message in final.items():
-        if message.act:
+        if message.act or _tells_of_reactions(message):
             yield "", _append(BEFORE_ALL, log.evidence[key], key, message.seq, message.message_id)
 
 
@@ -135,12 +140,23 @@ def _reads(log: _Log) -> Iterator[tuple[str, Operation]]:
         call = min(log.first_posted.get(key, BEFORE_ALL), at)
         yield who, Operation("", "", "read", call, at, seq=seq, entry=_entry(message_id, key))
     for at, who, messages in log.whole:
-        entries = tuple(_entry(each.message_id, _key(each.sender, each.client_id)) for each in messages)
+        entries = tuple(_entry(each.message_id, _key_of(each)) for each in messages)
         yield who, Operation("", "", "whole", at, at, entries=entries)
 
 
 def _key(sender: str, client_id: str) -> str:
     return f"{sender} {client_id}"
+
+
+def _key_of(message: Stored) -> str:
+    """Of an entry that tells of reactions its own: it is nobody's, whoever it names."""
+    if _tells_of_reactions(message):
+        return _key("~reacted", str(message.seq))
+    return _key(message.sender, message.client_id)
+
+
+def _tells_of_reactions(message: Stored) -> bool:
+    return message.change is not None and message.change.what == "reacted"
 
 
 def _entry(message_id: str, key: str) -> str:

@@ -14,8 +14,35 @@ import msgspec
 NAME = "history.jsonl"
 
 
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """What is done to the message `target`: `what` is edit, recall, pin, unpin, react or unreact. Of an entry of the
+    log that tells of reactions, whoever gave or took them, it is reacted.
+    """
+
+    what: str
+    target: int
+    reaction: str = ""
+
+
+class State(msgspec.Struct, frozen=True, array_like=True):
+    """What changes made of a message. `reactions`: (reaction, how many, the first three users)."""
+
+    revision: int = 0
+    is_edited: bool = False
+    recalled_by: str = ""
+    is_pinned: bool = False
+    reactions: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
+
+
+UNCHANGED = State()
+
+
 class Stored(msgspec.Struct, frozen=True, array_like=True):
-    """A message as a client sees it. `system`: the cluster wrote it (a change of a group)."""
+    """An entry as a client sees it. `system`: the cluster wrote it (a change of a group).
+
+    `change`: it changes an earlier message; then `state` is that of what it changes, and `body` that of an edit, if the
+    entry has it.
+    """
 
     conversation: str
     seq: int
@@ -24,10 +51,15 @@ class Stored(msgspec.Struct, frozen=True, array_like=True):
     client_id: str
     body: str
     system: bool = False
+    change: Change | None = None
+    state: State = UNCHANGED
 
 
 class Posted(msgspec.Struct, frozen=True, tag="posted"):
-    """The application gave a message to the client; `order` counts them per device."""
+    """The application gave a message to the client, or asked for a change of one; `order` counts them per device.
+
+    `text`: of the message, or of an edit; empty: it was not written down.
+    """
 
     at: float
     user: str
@@ -35,10 +67,12 @@ class Posted(msgspec.Struct, frozen=True, tag="posted"):
     order: int
     conversation: str
     client_id: str
+    text: str = ""
+    change: Change | None = None
 
 
 class Acknowledged(msgspec.Struct, frozen=True, tag="acknowledged"):
-    """The client said that the message is stored, and where."""
+    """The client said that the message is stored, and where. `seq` 0: of a change that has no place, or none yet."""
 
     at: float
     user: str
@@ -62,8 +96,18 @@ class GaveUp(msgspec.Struct, frozen=True, tag="gave_up"):
     reason: str
 
 
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The client said that a change was refused for good."""
+
+    at: float
+    user: str
+    device: str
+    client_id: str
+    code: str
+
+
 class Shown(msgspec.Struct, frozen=True, tag="shown"):
-    """The client showed a message to the application."""
+    """The client showed a message, or a change of one, to the application."""
 
     at: float
     user: str
@@ -99,7 +143,7 @@ class Member(msgspec.Struct, frozen=True, tag="member"):
 
 
 class Read(msgspec.Struct, frozen=True, tag="read"):
-    """What a member found when all was over: the whole conversation."""
+    """What a member found when all was over: the whole conversation, with the changes among its messages."""
 
     user: str
     conversation: str
@@ -115,7 +159,18 @@ class Inbox(msgspec.Struct, frozen=True, tag="inbox"):
     entries: tuple[tuple[int, Stored], ...]
 
 
-Event = Posted | Acknowledged | GaveUp | Shown | Back | Ended | Member | Read | Inbox
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """What the application of a device has of one conversation in the end: its own messages, and those that it was
+    shown, each as the changes that it was shown left it.
+    """
+
+    user: str
+    device: str
+    conversation: str
+    messages: tuple[Stored, ...]
+
+
+Event = Posted | Acknowledged | GaveUp | Refused | Shown | Back | Ended | Member | Read | Inbox | Kept
 
 
 def write(path: Path, events: Iterable[Event]) -> None:

@@ -45,7 +45,7 @@ LOG = (
     change(5, "ann", Change("edit", 2), RECALLED),
     change(6, "ann", Change("recall", 2), RECALLED),
 )
-POSTED = [
+POSTED: list[Event] = [
     Posted("a", 1, "ann", G, "c1", "first"),
     Posted("a", 2, "ann", G, "c2", "second"),
     Posted("a", 3, "ann", G, "c3", change=Change("edit", 1, "better")),

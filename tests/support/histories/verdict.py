@@ -1,7 +1,9 @@
 """Judges a run by its histories alone: what was lost, doubled, out of order or missing, and how long anyone waited.
 
-What is stored is checked by the checker that the simulation uses (G1 to G5). What is added here is what the client
-library promises to its application: each message shown once, each conversation in order, nothing missing in the end.
+What is stored is checked by the checker that the simulation uses (G1 to G5, G11). What is added here is what the client
+library promises to its application: each message and each change of one shown once, each conversation in order, nothing
+missing in the end, and each message as it was shown and changed is what a page says of it. A change may be refused if
+what others did, or a limit, is a reason for it.
 
 Does not know: what was done to the cluster, or that there is one.
 """
@@ -10,10 +12,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.support.histories import history, record
 from tests.support.histories.checker import check
+from tests.support.histories.due import due
 from tests.support.histories.record import Event
 
 # What a broken promise of the simulation's checker counts as here.
@@ -25,6 +28,8 @@ KINDS = {
     "G5": "misnumbered",
     "G11": "disagreeing",
 }
+# Limits of changes: acts of one user on one message in an hour, pins in a conversation.
+REACTS_MAX, PINS_MAX = 40, 50
 COUNTS = ("lost", "duplicated", "disordered", "missing", "disagreeing", "misnumbered", "ended")
 
 
@@ -38,9 +43,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Verdict:
-    """`given_up`: sends without an outcome, which is allowed (their number says how hard the case was)."""
+    """`given_up`: sends without an outcome, which is allowed (their number says how hard the case was).
+
+    `changes`: how many of what was posted are changes; `refused`: how many of these were, for whatever reason.
+    """
 
     posted: int = 0
+    changes: int = 0
+    refused: int = 0
     acknowledged: int = 0
     given_up: int = 0
     shown: int = 0
@@ -63,6 +73,8 @@ def judge(events: Sequence[Event]) -> Verdict:
     """The verdict on one run, whose last events are what readers found when all was over."""
     verdict = Verdict(
         posted=sum(isinstance(event, record.Posted) for event in events),
+        changes=sum(isinstance(event, record.Posted) and event.change is not None for event in events),
+        refused=sum(isinstance(event, record.Refused) for event in events),
         acknowledged=sum(isinstance(event, record.Acknowledged) for event in events),
         given_up=sum(isinstance(event, record.GaveUp) for event in events),
         shown=sum(isinstance(event, record.Shown) for event in events),
@@ -72,6 +84,7 @@ def judge(events: Sequence[Event]) -> Verdict:
     for violation in check(_as_history(events)):
         verdict.findings.append(Finding(KINDS[violation.promise], str(violation)))
     verdict.findings += [*_shown_well(events), *_all_shown(events), *_ended(events)]
+    verdict.findings += [*_kept_as_they_are(events), *_refused_with_reason(events)]
     return verdict
 
 
@@ -160,13 +173,15 @@ class _Told:
                     pass
 
     def missing(self, member: record.Member, device: str) -> Iterator[record.Stored]:
-        """What this device misses of what is for it. What the cluster wrote (changes of groups) may lie before
-        the place from which it reads."""
+        """What this device misses of what is for it. Of a change that is so if its message is."""
         shown, own = self.shown[member.user, device], self.own[member.user, device]
-        for message in self.stored[member.conversation]:
-            if message.system or (message.sender == member.user and message.client_id in own):
+        log = self.stored[member.conversation]
+        posted_at = {each.seq: self.posted_at.get((each.sender, each.client_id), 0.0) for each in log}
+        for message in due(log):
+            if message.change is None and message.sender == member.user and message.client_id in own:
                 continue
-            if self.posted_at[message.sender, message.client_id] <= member.since:
+            of = message.seq if message.change is None else message.change.target
+            if member.since and posted_at.get(of, 0.0) <= member.since:
                 continue
             if (message.conversation, message.seq) not in shown:
                 yield message
@@ -185,6 +200,49 @@ def _all_shown(events: Sequence[Event]) -> Iterator[Finding]:
             for message in told.missing(member, device):
                 what = f"{message.conversation} {message.seq}"
                 yield Finding("missing", f"{member.user}/{device} was never shown {what}")
+
+
+def _kept_as_they_are(events: Iterable[Event]) -> Iterator[Finding]:
+    """What an application has of a message is what a page says of it."""
+    pages: dict[tuple[str, int], record.Stored] = {}
+    kept: list[record.Kept] = []
+    for event in events:
+        if isinstance(event, record.Read):
+            pages |= {(each.conversation, each.seq): each for each in event.messages}
+        elif isinstance(event, record.Kept):
+            kept.append(event)
+    for copy in kept:
+        for message in copy.messages:
+            page = pages.get((message.conversation, message.seq))
+            if page is not None and (page.body, page.state) != (message.body, message.state):
+                yield Finding("disagreeing", f"{copy.user}/{copy.device} has {message}, a page says {page}")
+
+
+def _refused_with_reason(events: Sequence[Event]) -> Iterator[Finding]:
+    """A change may be refused if its message was recalled, or if there were too many; what was shown can be found."""
+    posted = {(each.user, each.client_id): each for each in events if isinstance(each, record.Posted)}
+    recalled: set[tuple[str, int]] = set()
+    pins: Counter[str] = Counter()
+    for event in events:
+        if isinstance(event, record.Read):
+            changes = [each for each in event.messages if each.change is not None]
+            recalled |= {(event.conversation, each.change.target) for each in changes if each.change.what == "recall"}
+            pins[event.conversation] = sum(each.change.what == "pin" for each in changes)
+    acts = Counter(
+        (each.user, each.conversation, each.change.target)
+        for each in posted.values()
+        if each.change is not None and each.change.what in ("react", "unreact")
+    )
+    for event in events:
+        if not isinstance(event, record.Refused):
+            continue
+        post = posted[event.user, event.client_id]
+        what, target = (post.change.what, post.change.target) if post.change is not None else ("send", 0)
+        gone = event.code == "FORBIDDEN" and what != "recall" and (post.conversation, target) in recalled
+        often = what in ("react", "unreact") and acts[post.user, post.conversation, target] >= REACTS_MAX
+        full = what == "pin" and pins[post.conversation] >= PINS_MAX
+        if not gone and not (event.code == "BAD_REQUEST" and (often or full)):
+            yield Finding("disagreeing", f"{post} was refused without a reason: {event.code}")
 
 
 def _ended(events: Iterable[Event]) -> Iterator[Finding]:
@@ -249,8 +307,10 @@ def _as_history(events: Iterable[Event]) -> history.History:
 
 def _translated(event: Event) -> history.Event | None:
     match event:
-        case record.Posted(_, user, device, order, conversation, client_id):
-            return history.Posted(f"{user}/{device}", order, user, conversation, client_id)
+        case record.Posted(_, user, device, order, conversation, client_id, text, change):
+            told = None if change is None else _asked(change, user, text)
+            text = "" if change is not None else text
+            return history.Posted(f"{user}/{device}", order, user, conversation, client_id, text, told)
         case record.Acknowledged():
             return history.Acknowledged(
                 connection=f"{event.user}/{event.device}",
@@ -274,13 +334,31 @@ def _translated(event: Event) -> history.Event | None:
             return None
 
 
+def _asked(change: record.Change, user: str, text: str) -> history.Change:
+    """A change as it was asked for."""
+    reacted = ((user, change.reaction, change.what == "react"),) if change.reaction else ()
+    return replace(_change(change), text=text, reacted=reacted)
+
+
+def _change(change: record.Change) -> history.Change:
+    """A change as an entry tells it. Of reactions, who is named differs: who reacted is told what they did themselves,
+    the others all that was gathered.
+    """
+    what = "pin" if change.what == "unpin" else change.what
+    return history.Change(what, change.target, pinned=change.what == "pin")
+
+
 def _stored(message: record.Stored) -> history.Stored:
+    reacted = message.change is not None and message.change.what == "reacted"
+    state = message.state
     return history.Stored(
         message.conversation,
         message.seq,
         message.message_id,
-        message.sender,
-        message.client_id,
+        "" if reacted else message.sender,
+        "" if reacted else message.client_id,
         message.body,
         "system" if message.system else "",
+        None if message.change is None else _change(message.change),
+        history.State(state.revision, state.is_edited, state.recalled_by, state.is_pinned, state.reactions),
     )

@@ -14,7 +14,8 @@ import itertools
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,27 @@ import msgspec
 import uvloop
 
 from tests.support.histories import record
+from tests.support.histories.due import due
+from tests.support.load.changing import LATEST, drawn
+from tests.support.load.keeping import Keeping
 from tests.support.load.population import DIRECT, LARGE_GROUP, Device, Population
-from tidings import Busy, Client, DeviceKind, MemoryState, Message, Outgoing, SessionEnded, TidingsError
+from tidings import (
+    BadRequest,
+    Busy,
+    ChangeAct,
+    Client,
+    DeviceKind,
+    Forbidden,
+    MemoryState,
+    Message,
+    MessageChanged,
+    NotFound,
+    Outgoing,
+    Sent,
+    SessionEnded,
+    State,
+    TidingsError,
+)
 from tidings_protocol.ids import direct
 
 PROGRESS_S = 0.5
@@ -32,6 +52,8 @@ AWAY_S = (0.5, 3.0)
 STAY_S = (3.0, 8.0)
 POLL_S = 0.1
 GROW_S = 0.7
+ANNOUNCED_S = 3.0  # after which no reaction waits for its entry any more
+CHANGES = 0.2  # of what is done, the share that is done to earlier messages
 HISTORY_PAGE, INBOX_PAGE = 200, 500
 
 
@@ -56,10 +78,13 @@ class Talker:
     device: Device
     state: MemoryState = field(default_factory=MemoryState)
     client: Client | None = None
-    orders: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     shown: dict[str, set[int]] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
     ended: bool = False
+    keeping: Keeping = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keeping = Keeping(self.device.user)
 
     @property
     def online(self) -> bool:
@@ -82,6 +107,7 @@ class Worker:
         self._rate = 0.0
         self._restless = False
         self._client_ids = itertools.count(1)
+        self._orders: dict[tuple[str, str], Iterator[int]] = defaultdict(lambda: itertools.count(1))
         self._posts: asyncio.TaskGroup | None = None
 
     async def run(self, orders: asyncio.StreamReader) -> None:
@@ -168,10 +194,19 @@ class Worker:
 
     async def _listen(self, talker: Talker, client: Client) -> None:
         device = talker.device
-        async for message in client.messages():
+        async for event in client.events():
+            match event:
+                case Message():
+                    entry = stored(event)
+                    talker.keeping.shown(event)
+                case MessageChanged():
+                    entry = stored_change(event)
+                    talker.keeping.changed(event)
+                case _:
+                    continue
             self._shown += 1
-            talker.shown.setdefault(message.conversation, set()).add(message.seq)
-            self._events.append(record.Shown(now(), device.user, device.name, stored(message)))
+            talker.shown.setdefault(entry.conversation, set()).add(entry.seq)
+            self._events.append(record.Shown(now(), device.user, device.name, entry))
 
     # ---- talking
 
@@ -196,24 +231,65 @@ class Worker:
             return
         device = talker.device
         client_id = f"{device.name}-{self._task.share}-{next(self._client_ids)}"
-        order = next(talker.orders)
+        if self._rng.random() < CHANGES:
+            latest = talker.keeping.latest(to, LATEST)
+            change = drawn(self._rng, device.user, latest, pins=to.startswith("d:") or device.user in self._owners(to))
+            if change is not None:
+                self._open += 1
+                self._posts.create_task(self._change(talker, client, to, client_id, change))
+                return
+        text = f"{client_id} of {device.user}"
         try:
-            outgoing = client.post(to, f"{client_id} of {device.user}", client_id=client_id)
+            outgoing = client.post(to, text, client_id=client_id)
         except (Busy, TidingsError):  # the client's own bound: nothing was sent
             return
         talker.own.add(client_id)
-        self._posted += 1
         self._open += 1
-        self._posted_at[device.user, client_id] = now()
-        self._events.append(record.Posted(now(), device.user, device.name, order, to, client_id))
-        self._posts.create_task(self._outcome(device, order, outgoing))
+        order = self._note_posted(device, to, client_id, text)
+        self._posts.create_task(self._send(talker, order, outgoing, text))
 
-    async def _outcome(self, device: Device, order: int, outgoing: Outgoing) -> None:
+    def _owners(self, group: str) -> set[str]:
+        """Who made the group."""
+        return {self._people.groups[name][0] for name, known in self._group_ids.items() if known == group}
+
+    def _note_posted(
+        self, device: Device, to: str, client_id: str, text: str, change: record.Change | None = None
+    ) -> int:
+        """Its place among what the device has posted."""
+        order = next(self._orders[device.user, device.name])
+        self._posted += 1
+        self._posted_at[device.user, client_id] = now()
+        self._events.append(record.Posted(now(), device.user, device.name, order, to, client_id, text, change))
+        return order
+
+    async def _send(self, talker: Talker, order: int, outgoing: Outgoing, text: str) -> None:
+        sent = await self._outcome(talker.device, order, outgoing.client_id, outgoing.sent())
+        if sent is not None:
+            message = Message(
+                sent.message_id,
+                sent.conversation,
+                sent.seq,
+                talker.device.user,
+                sent.time_ms,
+                text,
+                client_id=sent.client_id,
+            )
+            talker.keeping.own(message)
+
+    async def _change(self, talker: Talker, client: Client, to: str, client_id: str, change: record.Change) -> None:
+        """It is noted in the moment in which the client is asked, so that the order is the client's."""
+        text = f"{client_id} of {talker.device.user}, better" if change.what == "edit" else ""
+        order = self._note_posted(talker.device, to, client_id, text, change)
+        await self._outcome(talker.device, order, client_id, asked(client, to, client_id, change, text))
+
+    async def _outcome(self, device: Device, order: int, client_id: str, outcome: Awaitable[Sent]) -> Sent | None:
         try:
-            sent = await outgoing.sent()
+            sent = await outcome
+        except (Forbidden, NotFound, BadRequest) as error:
+            self._events.append(record.Refused(now(), device.user, device.name, client_id, error.code))
         except (TidingsError, asyncio.CancelledError) as error:
             reason = repr(error)[:200]
-            self._events.append(record.GaveUp(now(), device.user, device.name, outgoing.client_id, reason))
+            self._events.append(record.GaveUp(now(), device.user, device.name, client_id, reason))
         else:
             self._acknowledged += 1
             self._events.append(
@@ -223,15 +299,17 @@ class Worker:
                     device.name,
                     order,
                     sent.conversation,
-                    outgoing.client_id,
+                    client_id,
                     sent.seq,
                     sent.message_id,
                     sent.time_ms,
                     sent.duplicate,
                 )
             )
+            return sent
         finally:
             self._open -= 1
+        return None
 
     def _choose(self, user: str) -> str | None:
         """A conversation of this user, by the shares of what is sent."""
@@ -272,12 +350,15 @@ class Worker:
 
     async def _finish(self, timeout_s: float) -> dict[str, Any]:
         """Read everything there is, and wait until all devices were shown what is theirs."""
+        await asyncio.sleep(ANNOUNCED_S)
         async with asyncio.TaskGroup() as group:
             reads = [group.create_task(self._read(name, timeout_s)) for name in self._conversations()]
         caught_up = await self._until(lambda: not any(map(self._misses, self._talkers)), timeout_s)
         users = {talker.device.user: talker for talker in self._talkers}
         async with asyncio.TaskGroup() as group:
             inboxes = [group.create_task(self._read_inbox(talker, timeout_s)) for talker in users.values()]
+        for talker in self._talkers:
+            self._events += kept(talker)
         unread = [task.result() for task in (*reads, *inboxes) if task.result()]
         return {"caught_up": caught_up, "unread": unread}
 
@@ -302,30 +383,33 @@ class Worker:
 
     def _lacks(self, talker: Talker, member: record.Member) -> bool:
         """Whether the device was not shown all that was posted for it in this conversation."""
-        due = {
-            message.seq
-            for message in self._reads[member.conversation].messages
-            if not message.system
-            and not (message.sender == member.user and message.client_id in talker.own)
-            and self._posted_at.get((message.sender, message.client_id), 0.0) >= member.since
+        log = self._reads[member.conversation].messages
+        posted_at = {each.seq: self._posted_at.get((each.sender, each.client_id), 0.0) for each in log}
+        wanted = {
+            each.seq
+            for each in due(log)
+            if not (each.change is None and each.sender == member.user and each.client_id in talker.own)
+            and posted_at.get(each.change.target if each.change is not None else each.seq, 0.0) >= member.since
         }
-        return not talker.shown.get(member.conversation, set()).issuperset(due)
+        return not talker.shown.get(member.conversation, set()).issuperset(wanted)
 
     async def _read(self, conversation: str, timeout_s: float) -> str:
         """Read it whole, as one of its members that lives here; what went wrong, if something did."""
         users = [each.user for each in self._members if each.conversation == conversation and not each.since]
         client = next(client for user in users if (client := self._client_of(user)) is not None)
-        messages: list[record.Stored] = []
+        entries: list[record.Stored] = []
         try:
             async with asyncio.timeout(timeout_s):
-                page = await client.history(conversation, after=0, limit=HISTORY_PAGE)
-                messages += map(stored, page.messages)
-                while page.more:
-                    page = await client.history(conversation, after=page.next, limit=HISTORY_PAGE)
-                    messages += map(stored, page.messages)
+                after, more = 0, True
+                while more:
+                    page = await client.history(conversation, after=after, limit=HISTORY_PAGE, changes=True)
+                    entries += map(stored, page.messages)
+                    entries += map(stored_change, page.changes)
+                    after, more = page.next, page.more
         except (TidingsError, TimeoutError) as error:
             return f"{conversation}: {error!r}"[:300]
-        self._reads[conversation] = record.Read(client.user, conversation, tuple(messages))
+        messages = tuple(sorted(entries, key=lambda entry: entry.seq))
+        self._reads[conversation] = record.Read(client.user, conversation, messages)
         self._events.append(self._reads[conversation])
         return ""
 
@@ -336,13 +420,15 @@ class Worker:
             return f"{talker.device.user}: offline" * (not talker.ended)
         try:
             async with asyncio.timeout(timeout_s):
-                page = await client.inbox(0, limit=INBOX_PAGE)
-                entries += [(number, stored(message)) for number, message in page.entries]
-                while page.more:
-                    page = await client.inbox(page.next, limit=INBOX_PAGE)
+                after, more = 0, True
+                while more:
+                    page = await client.inbox(after, limit=INBOX_PAGE)
                     entries += [(number, stored(message)) for number, message in page.entries]
+                    entries += [(number, stored_change(change)) for number, change in page.changes]
+                    after, more = page.next, page.more
         except (TidingsError, TimeoutError) as error:
             return f"the inbox of {talker.device.user}: {error!r}"[:300]
+        entries.sort(key=lambda entry: entry[0])
         self._events.append(record.Inbox(talker.device.user, talker.device.name, page.head, tuple(entries)))
         return ""
 
@@ -393,7 +479,57 @@ def stored(message: Message) -> record.Stored:
         message.client_id,
         message.text,
         message.system,
+        state=stored_state(message.state),
     )
+
+
+def stored_change(change: MessageChanged) -> record.Stored:
+    what = "reacted" if change.act is ChangeAct.REACT else str(change.act)
+    return record.Stored(
+        change.conversation,
+        change.change_seq,
+        change.id,
+        change.by,
+        change.client_id,
+        change.content.text if change.content is not None else "",
+        change=record.Change(what, change.seq),
+        state=stored_state(change.state),
+    )
+
+
+def stored_state(state: State) -> record.State:
+    return record.State(
+        state.revision,
+        state.edited_ms > 0,
+        state.recalled_by,
+        state.pinned,
+        tuple((each.reaction, each.count, each.users) for each in state.reactions),
+    )
+
+
+def kept(talker: Talker) -> Iterator[record.Kept]:
+    """What the application has in the end."""
+    for conversation, messages in talker.keeping.everything().items():
+        device = talker.device
+        yield record.Kept(device.user, device.name, conversation, tuple(map(stored, messages)))
+
+
+def asked(client: Client, to: str, client_id: str, change: record.Change, text: str) -> Awaitable[Sent]:
+    match change.what:
+        case "edit":
+            return client.edit(to, change.target, text, client_id=client_id)
+        case "recall":
+            return client.recall(to, change.target, client_id=client_id)
+        case "pin":
+            return client.pin(to, change.target, client_id=client_id)
+        case "unpin":
+            return client.unpin(to, change.target, client_id=client_id)
+        case "react":
+            return client.react(to, change.target, change.reaction, client_id=client_id)
+        case "unreact":
+            return client.unreact(to, change.target, change.reaction, client_id=client_id)
+        case _:
+            raise ValueError(f"a change that nobody knows: {change}")
 
 
 async def main() -> None:

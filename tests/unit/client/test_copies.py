@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidings.core.messages.copies import BYTES_MAX, COPIES_MAX, Copies
+from tidings.core.contents.copies import BYTES_MAX, COPIES_MAX, Copies
 from tidings_protocol import client_pb2 as pb
 
 CHAT = "d:ann|me"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tidings import ChangeAct, Content, Message, MessageChanged, Reacted, Reaction, State, folded, newer
-from tidings.core.messages.fold import grown, restated
+from tidings.core.contents.fold import grown, restated
 from tidings_protocol import client_pb2 as pb
 
 CHAT = "d:ann|bob"

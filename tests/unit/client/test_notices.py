@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidings import Presence
+from tidings import Link, LinkState, Presence, StreamGrew
 from tidings.core.messages.notices import AHEAD_MAX, NOTICES_MAX, Notices
 
 
@@ -37,3 +37,22 @@ def test_without_a_message_nothing_holds_them_up_and_the_oldest_are_let_go() -> 
     given = [notices.take(0) for _ in range(NOTICES_MAX)]
     assert given[0] == _presence(5)
     assert notices.take(0) is None
+
+
+def test_what_a_stream_grew_by_while_nobody_asked_is_one_notice() -> None:
+    notices = Notices()
+    notices.came(StreamGrew("g:1", 1, 1, "a"), 0)
+    notices.came(StreamGrew("g:1", 2, 1, "x"), 0)
+    notices.came(StreamGrew("g:1", 1, 2, "b"), 0)
+    notices.came(Link(LinkState.ONLINE), 0)
+    notices.came(StreamGrew("g:1", 1, 3, "c"), 0)
+    assert [notices.take(0) for _ in range(4)] == [
+        StreamGrew("g:1", 2, 1, "x"),
+        Link(LinkState.ONLINE),
+        StreamGrew("g:1", 1, 3, "abc"),
+        None,
+    ]
+    notices.came(StreamGrew("g:1", 1, 4, "d"), 0)
+    notices.came(StreamGrew("g:1", 1, 6, ""), 0)  # it was read again
+    notices.came(StreamGrew("g:1", 1, 7, "e"), 0)
+    assert notices.take(0) == StreamGrew("g:1", 1, 7, "")

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings import Forbidden, StreamGrew
-from tidings.core.messages.copies import Copies
-from tidings.core.messages.growing import AGAIN_S, WAITING_MAX, Growing
+from tidings.core.contents.copies import Copies
+from tidings.core.contents.growing import AGAIN_S, WAITING_MAX, Growing
+from tidings.core.contents.writings import PART_EVERY_S, PART_IDS, Writings
 from tidings.core.messages.wants import WantMessage
-from tidings.core.messages.writings import PART_EVERY_S, PART_IDS, Writings
 from tidings_protocol import client_pb2 as pb
 
 CHAT = "d:ann|bot"

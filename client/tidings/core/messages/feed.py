@@ -19,8 +19,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from tidings.core.contents.copies import Copies
 from tidings.core.due import Due
-from tidings.core.messages.copies import Copies
 from tidings.core.messages.gap_time import GapTime
 from tidings.core.messages.inbox import Inbox, Item
 from tidings.core.messages.order import Order

@@ -184,6 +184,7 @@ class Push(_message.Message):
     CONVERSATION_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
     ACCEPTED_MS_FIELD_NUMBER: _builtins.int
+    STUB_USERS_FIELD_NUMBER: _builtins.int
     kind: Global___Push.Kind.ValueType
     body: _builtins.bytes
     except_session: _builtins.str
@@ -201,6 +202,10 @@ class Push(_message.Message):
     def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """of a message: inbox numbers, aligned with the users; empty: 0"""
 
+    @_builtins.property
+    def stub_users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of a message on broadcast: who has hidden what it is about, and gets its place alone"""
+
     def __init__(
         self,
         *,
@@ -212,10 +217,11 @@ class Push(_message.Message):
         conversation: _builtins.str = ...,
         trace: _builtins.str = ...,
         accepted_ms: _builtins.int = ...,
+        stub_users: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "body", b"body", "conversation", b"conversation", "except_session", b"except_session", "kind", b"kind", "numbers", b"numbers", "trace", b"trace", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "body", b"body", "conversation", b"conversation", "except_session", b"except_session", "kind", b"kind", "numbers", b"numbers", "stub_users", b"stub_users", "trace", b"trace", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -302,3 +302,22 @@ async def test_profiles_and_blocks_are_the_business_of_who_watches() -> None:
         ]
     )
     assert (profiles, blocks) == ([(told, "s")], [change])
+
+
+async def test_of_what_a_reader_of_a_large_group_has_hidden_they_get_the_place_alone() -> None:
+    here = Here()
+    wires = {user: here.connect(user) for user in ("ann", "bob")}
+    for user in wires:
+        here.hub.join("g:large", user)
+    change = client_pb2.Message(conversation="g:large", seq=9, change=client_pb2.Change(seq=3, pin=True))
+    push = Push(
+        kind=Push.MESSAGE, body=change.SerializeToString(), conversation="g:large", stub_users=["bob", "nobody"]
+    )
+    await here.delivery.deliver([push])
+    told = {
+        user: [PROTO.decode_server(frame).deliver.entries[0] for frame in wire.frames] for user, wire in wires.items()
+    }
+    assert told == {
+        "ann": [client_pb2.Entry(message=change)],
+        "bob": [client_pb2.Entry(message=client_pb2.Message(conversation="g:large", seq=9))],
+    }

@@ -40,3 +40,10 @@ def test_a_repeat_is_told_as_it_was_stored_first() -> None:
 def test_a_repeat_of_long_ago_is_no_push() -> None:
     old = StoreOutcome(status=StoreOutcome.DUPLICATE, seq=4, numbers=[0, 0])
     assert message_pushes(item("hi", "amy", "bob"), old) == []
+
+
+def test_in_a_large_group_the_nodes_hear_who_gets_the_place_of_a_change_alone() -> None:
+    outcome = storage_pb2.StoreOutcome(seq=9, message=b"entry", stubs=["bob"])
+    change = storage_pb2.StoreItem(conversation="g:large", kind=3)
+    [push] = message_pushes(change, outcome, session="s")
+    assert (push.body, push.users, push.stub_users, push.except_session) == (b"entry", (), ["bob"], "s")

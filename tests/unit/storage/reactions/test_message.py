@@ -50,7 +50,7 @@ def test_one_that_is_read_again_keeps_what_is_known_besides() -> None:
     before.news, before.announced_s, before.is_marked = News("ann"), 5.0, True
     before.told = Told(pb.StoreOutcome(seq=9), ["ann"] * 40, frozenset(), ("ann", "x"))
     after.take_over(before)
-    assert (after.news.by, after.announced_s, after.is_marked, after.told) == ("ann", 5.0, True, before.told)
+    assert (after.news.by, after.announced_s, after.is_marked, after.told) == ("ann", 5.0, False, before.told)
     assert after.weight == reacted().weight + 10
 
 

@@ -355,6 +355,20 @@ async def test_a_node_that_leaves_announces_what_has_gathered() -> None:
     assert len(world.told_by["one"]) == 1
 
 
+async def test_a_note_that_another_node_took_away_is_made_again() -> None:
+    world = World()
+    async with world.node() as node:
+        await chat(node)
+        await reacted(node, by("bob"))
+        await world.database.repository().reactions.mark([], [(CHAT, 1)])
+        await node.conversations.forget([CHAT])
+        await reacted(node, by("ann"))
+        assert list(world.database.ahead) == [(CHAT, 1)]
+        for _ in range(3):
+            await later(world, node, LINGER_S)
+        assert world.database.ahead == {}
+
+
 async def test_a_note_that_nobody_knows_of_is_found_and_taken_away() -> None:
     world = World()
     async with world.node() as node:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from tidings.core.messages.copies import Copies
+from tidings.core.contents.copies import Copies
 from tidings.core.messages.wants import WantMessage
 from tidings.model import StreamGrew
 from tidings_protocol import client_pb2 as pb

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
-from tidings.core.messages.fold import folded, grown, newer, restated, tells
+from tidings.core.contents.fold import folded, grown, newer, restated, tells
 from tidings.model import SHOWN, Message, MessageChanged, Reacted, State
 from tidings_protocol import client_pb2 as pb
 

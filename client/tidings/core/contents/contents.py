@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tidings.core.clock import ServerClock
-from tidings.core.messages.copies import Copies
-from tidings.core.messages.growing import Growing
-from tidings.core.messages.own_changes import OwnChanges, entry_of, reacted_by
+from tidings.core.contents.copies import Copies
+from tidings.core.contents.growing import Growing
+from tidings.core.contents.own_changes import OwnChanges, entry_of, reacted_by
 from tidings.core.messages.wants import WantMessage
 from tidings.model import Expired, State, StreamGrew
 from tidings_protocol import client_pb2 as pb
