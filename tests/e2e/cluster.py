@@ -116,8 +116,9 @@ class Cluster:
         home = await self.home(user)
         name = next(node for node in nodes if node != home) if visiting else home
         avoid = [node for node in nodes if node != name]
+        token = self.token(user)  # the first one asks the command, which takes its time: a connection waits 5 s for it
         async with connect(nodes[name], way) as wire:
-            welcome = await wire.hello(self.token(user), device, avoid=avoid, **hello)
+            welcome = await wire.hello(token, device, avoid=avoid, **hello)
             assert welcome.node == name
             yield wire, welcome
 
