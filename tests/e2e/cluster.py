@@ -9,9 +9,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,18 @@ COMMAND_S = 240.0
 
 @dataclass(slots=True)
 class Cluster:
-    """One local stack in its data folder."""
+    """One local stack in its data folder. `settings`: TIDINGS_ variables of its nodes."""
 
     data: Path
     port_base: int
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def tidings(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs the command on this cluster."""
         program = Path(sys.executable).with_name("tidings")
         done = subprocess.run(
             [program, *arguments, "--data", self.data],
-            env=clean_environment(),
+            env={**clean_environment(), **self.settings},
             capture_output=True,
             text=True,
             timeout=COMMAND_S,
@@ -115,8 +116,9 @@ class Cluster:
         home = await self.home(user)
         name = next(node for node in nodes if node != home) if visiting else home
         avoid = [node for node in nodes if node != name]
+        token = self.token(user)  # the first one asks the command, which takes its time: a connection waits 5 s for it
         async with connect(nodes[name], way) as wire:
-            welcome = await wire.hello(self.token(user), device, avoid=avoid, **hello)
+            welcome = await wire.hello(token, device, avoid=avoid, **hello)
             assert welcome.node == name
             yield wire, welcome
 

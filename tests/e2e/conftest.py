@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -41,8 +41,8 @@ def name() -> Callable[[str], str]:
     return lambda text: f"{text}.{os.getpid()}.{number}"
 
 
-def started(folder: Path, **numbers: int) -> Iterator[Cluster]:
-    cluster = Cluster(folder, free_port_base())
+def started(folder: Path, settings: Mapping[str, str] | None = None, **numbers: int) -> Iterator[Cluster]:
+    cluster = Cluster(folder, free_port_base(), settings or {})
     try:
         cluster.up(**numbers)
         yield cluster

@@ -25,7 +25,7 @@ from tests.e2e.talk import (
     synced,
 )
 from tests.support.device.pipes import WAYS, Way
-from tidings_protocol.client_pb2 import BlockRequest, GroupRequest, ListConversations, Message
+from tidings_protocol.client_pb2 import BlockRequest, Change, Content, GroupRequest, ListConversations, Message
 from tidings_protocol.ids import direct
 
 pytestmark = pytest.mark.e2e
@@ -65,13 +65,12 @@ async def test_a_change_that_is_tried_again_is_one_change(cluster: Cluster, name
         ann, bob = await people.come("ann", "bob")
         chat = direct(name("ann"), name("bob"))
         await say(ann, chat, "helo")
-        for act in ("edit", "pin", "recall"):
-            asked = {
-                "edit": lambda: edit(ann, chat, 1, "hello", client_id="edit"),
-                "pin": lambda: change(ann, chat, 1, client_id="pin", pin=True),
-                "recall": lambda: recall(ann, chat, 1, client_id="recall"),
-            }[act]
-            first, again = await asked(), await asked()
+        for asked in (
+            Change(client_id="edit", conversation=chat, seq=1, edit=Content(text="hello")),
+            Change(client_id="pin", conversation=chat, seq=1, pin=True),
+            Change(client_id="recall", conversation=chat, seq=1, recall=Change.Recall()),
+        ):
+            first, again = [(await ann.request(change=asked)).sent for _ in range(2)]
             assert (first.duplicate, again.duplicate) == (False, True)
             assert (again.message_id, again.seq, again.number) == (first.message_id, first.seq, first.number)
             assert again.time_ms == first.time_ms
@@ -259,7 +258,7 @@ async def test_all_see_changes_in_one_order(cluster: Cluster, name: Name, way: W
         pages = [await page(wire, group, after=0, limit=200, changes=True) for wire in (ann, bob, cid, laptop)]
         for found in pages:
             assert [entry.message for entry in found.entries] == [entry.message for entry in pages[0].entries]
-        seen = []
+        seen: list[Message] = []
         while len(seen) < 24:
             frame = await cid.push("deliver")
             seen += [entry.message for entry in frame.deliver.entries if entry.message.seq > seq]

@@ -15,6 +15,7 @@ from tests.e2e.talk import (
     change,
     created,
     edit,
+    hide,
     listed,
     live,
     page,
@@ -181,7 +182,9 @@ async def test_in_a_large_group_changes_go_by_the_cursor(cluster: Cluster, name:
             told = await live(wire, group, answer.seq)
             assert (told.kind, told.change.WhichOneof("act")) == (Message.CHANGE, act_)
             assert told.state.revision == answer.seq
+        await hide(cid, group, seq)
         recalled = await recall(ann, group, seq)
+        assert await live(cid, group, recalled.seq) == Message(conversation=group, seq=recalled.seq)
         assert (await live(bob, group, recalled.seq)).state.recalled_by == name("ann")
         assert (await bob.request(ping=Ping())).pong.inbox_head == 0
         assert await synced(bob) == []

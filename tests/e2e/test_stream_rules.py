@@ -75,9 +75,9 @@ async def test_a_stream_is_stored_then_grows_and_ends(cluster: Cluster, name: Na
             assert message.content.text == ""
         await parts(ann, chat, sent.seq, "Once ", "upon ", "a time")
         for wire in (bob, laptop):
-            told = [await grown(wire) for _ in range(3)]
-            assert [(each.part, each.text) for each in told] == [(1, "Once "), (2, "upon "), (3, "a time")]
-            assert {(each.conversation, each.seq) for each in told} == {(chat, sent.seq)}
+            heard = [await grown(wire) for _ in range(3)]
+            assert [(each.part, each.text) for each in heard] == [(1, "Once "), (2, "upon "), (3, "a time")]
+            assert {(each.conversation, each.seq) for each in heard} == {(chat, sent.seq)}
         ended = await finish(ann, chat, sent.seq, 3)
         assert (ended.seq, ended.state.streaming, ended.state.parts) == (2, False, 3)
         told = await live(bob, chat, ended.seq)

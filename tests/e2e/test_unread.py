@@ -135,9 +135,9 @@ async def test_who_is_a_member_has_a_mention_and_all_are_kept_as_they_were_given
         ann, bob, eve = await people.come("ann", "bob", "eve")
         group = await created(ann, [name("bob")])
         seq = (await say(ann, group, "you", mentions=[name("eve"), name("bob"), name("ann"), name("bob")])).seq
+        given = [name("eve"), name("bob"), name("ann"), name("bob")]
         for wire in (ann, bob):
-            given = list((await shown(wire, group, seq)).content.mentions)
-            assert given == [name("eve"), name("bob"), name("ann"), name("bob")]
+            assert list((await shown(wire, group, seq)).content.mentions) == given
         assert list((await synced(bob))[-1].message.content.mentions) == given
         assert await mentions(bob, group) == (1, seq)
         assert (await mentions(ann, group))[0] == 0
