@@ -204,7 +204,7 @@ def _inboxes_are_dense_and_the_same(seen: _Seen) -> Iterator[Violation]:
 
 
 def _is_same(one: Stored, other: Stored | None) -> bool:
-    """Whether these are one entry. Of a stub only the place is known; what was one may be read in another membership."""
+    """Whether these are one entry. Of a stub only the place is known; what was one may be read later."""
     if other is None or (one.conversation, one.seq) != (other.conversation, other.seq):
         return False
     return one.is_stub or other.is_stub or one.identity == other.identity
