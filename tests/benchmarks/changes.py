@@ -272,24 +272,25 @@ async def measured(rounds: int) -> Bench:
 def tables_of(costs: dict[tuple[str, str], Cost]) -> str:
     """What was measured, in two tables."""
     middle: Callable[[list[float]], float] = statistics.median
+    mean: Callable[[list[float]], float] = statistics.mean
     acts = []
     for kind in KINDS:
         row = [kind]
         for place in ("direct", "group"):
             cost, plain = costs[place, kind], costs[place, SEND]
-            each = middle(cost.together_cpu_ms)
+            each = mean(cost.together_cpu_ms)  # a median would hide the kernel's ticks of 10 ms
             row += [
                 f"{middle(cost.alone_ms):.2f} ms",
-                f"{statistics.mean(cost.alone_cpu_ms):.2f} ms",
+                f"{mean(cost.alone_cpu_ms):.2f} ms",
                 f"{each:.3f} ms",
-                f"{each / middle(plain.together_cpu_ms):.1f}",
+                f"{each / mean(plain.together_cpu_ms):.1f}",
             ]
         acts.append(row)
     titles = ["p50", "CPU", f"CPU of one of {TOGETHER}", "to a send"]
     reads = []
     for user, shown in PAGES.items():
         cost = costs["reads", user]
-        reads.append([shown, f"{middle(cost.alone_ms):.2f} ms", f"{statistics.mean(cost.alone_cpu_ms):.2f} ms"])
+        reads.append([shown, f"{middle(cost.alone_ms):.2f} ms", f"{mean(cost.alone_cpu_ms):.2f} ms"])
     return "\n".join(
         (
             table(["what is done", *(f"{place}: {title}" for place in ("direct", "group") for title in titles)], acts),
