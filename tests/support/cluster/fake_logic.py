@@ -321,8 +321,9 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
                 if frame.group.WhichOneof("act") == "info":
                     error = NotFound("there is no such group")
                     return client_pb2.ServerFrame(error=client_pb2.Error(code=error.code, message=error.message))
-                if frame.group.WhichOneof("act") == "members":
-                    return client_pb2.ServerFrame(member_page=client_pb2.MemberPage())
+                operation = OPERATIONS[name_of(frame)]
+                if operation.act:
+                    return _empty_answer(operation)
                 return client_pb2.ServerFrame(group_info=client_pb2.GroupInfo(conversation="g:1"))
             case "presence":
                 return client_pb2.ServerFrame(

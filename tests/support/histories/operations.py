@@ -76,6 +76,8 @@ class _Log:
         self.evidence.setdefault(_key(event.user, event.client_id), at)
 
     def see(self, at: int, who: str, message: Stored) -> None:
+        if message.is_stub:
+            return
         key = _key_of(message)
         self.seen.setdefault((message.seq, message.message_id, key), (at, who, message))
         self.evidence.setdefault(key, at)
