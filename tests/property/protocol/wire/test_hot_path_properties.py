@@ -67,6 +67,10 @@ def test_reply_is_the_same_frame_with_the_id_of_the_request(
     assert same(codec.decode_server(codec.reply(request_id, frame.SerializeToString())), expected)
 
 
+def _state_of(sent: client_pb2.Sent) -> bytes | None:
+    return sent.state.SerializeToString() if sent.HasField("state") else None
+
+
 @EACH
 @given(request_id=IDS, sent=messages(client_pb2.Sent))
 def test_sent_is_the_frame_with_these_fields(codec: Codec, request_id: int, sent: client_pb2.Sent) -> None:
@@ -79,6 +83,7 @@ def test_sent_is_the_frame_with_these_fields(codec: Codec, request_id: int, sent
         time_ms=sent.time_ms,
         duplicate=sent.duplicate,
         number=sent.number,
+        state=_state_of(sent),
     )
 
     assert same(codec.decode_server(encoded), client_pb2.ServerFrame(id=request_id, sent=sent))
@@ -89,9 +94,12 @@ def test_answers_in_protobuf_are_byte_for_byte_what_frames_of_their_own_would_be
     answers: list[tuple[int, client_pb2.Sent]],
 ) -> None:
     for request_id, sent in answers:
-        fields = {field.name: getattr(sent, field.name) for field in client_pb2.Sent.DESCRIPTOR.fields}
+        names = (field.name for field in client_pb2.Sent.DESCRIPTOR.fields if field.name != "state")
+        fields = {name: getattr(sent, name) for name in names}
         expected = client_pb2.ServerFrame(id=request_id, sent=client_pb2.Sent(**fields))
-        assert PROTO.sent(request_id, **fields) == expected.SerializeToString()
+        if sent.HasField("state"):
+            expected.sent.state.MergeFromString(sent.state.SerializeToString())
+        assert PROTO.sent(request_id, **fields, state=_state_of(sent)) == expected.SerializeToString()
 
 
 @given(
