@@ -39,7 +39,8 @@ class HistoryPage:
 class InboxPage:
     """Entries of the user's inbox: (number, message), ascending. `truncated`: older ones are gone.
 
-    `changes`: the changes among them, in the same way.
+    `changes`: the changes among them, in the same way; `stubs`: (number, conversation, seq) of those of which only the
+    place is told, since the user has hidden what they are about, or may not read it.
     """
 
     entries: tuple[tuple[int, Message], ...]
@@ -48,6 +49,7 @@ class InboxPage:
     truncated: bool
     next: int
     changes: tuple[tuple[int, MessageChanged], ...] = ()
+    stubs: tuple[tuple[int, str, int], ...] = ()
 
     @classmethod
     def from_proto(cls, page: pb.Page) -> InboxPage:
@@ -65,5 +67,10 @@ class InboxPage:
                 (entry.number, told)
                 for entry in page.entries
                 if (told := MessageChanged.from_proto(entry.message)) is not None
+            ),
+            tuple(
+                (entry.number, entry.message.conversation, entry.message.seq)
+                for entry in page.entries
+                if not entry.message.kind
             ),
         )

@@ -256,7 +256,7 @@ LABELS: Mapping[str, str] = {
     "collection": "[a-z_]+",  # the schema's
     "command": "[a-z_ ]+",  # the repository's
     "generation": "[012]",
-    "kind": "web|mobile|desktop|bot|access|logic|storage|normal|system|push|lasting",
+    "kind": "web|mobile|desktop|bot|access|logic|storage|normal|system|change|push|lasting",
     "lane": "[a-z]+",
     "limit": "sends|parts|frames",
     "method": "[A-Za-z]+/[A-Za-z]+",  # of the services between nodes
@@ -270,7 +270,7 @@ LABELS: Mapping[str, str] = {
     "transport": "ws|tcp",
     "use": "clients|rpc|etcd|kafka",
     "version": ".+",
-    "way": "plain|general",
+    "way": "plain|general|at once|gathered",
 }
 
 # What is there from the start, as 0: the first time that it happens would otherwise be no increase to Prometheus.

@@ -12,7 +12,7 @@ import sys
 import termios
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,9 @@ from tools.cli.reach import Reach
 
 PATIENCE_S = 120.0  # a process starts slowly on a busy machine
 ROOT = Path(__file__).resolve().parents[3]
+
+
+SAID_S = 15.0  # within which a chat says what is waited for
 
 
 @pytest.fixture
@@ -341,7 +344,11 @@ async def _lines(process: Process) -> AsyncIterator[str]:
 
 
 async def _until(lines: AsyncIterator[str], text: str) -> None:
-    async for line in lines:
-        if text in line:
-            return
-    raise AssertionError(f"the output ended before {text!r}")
+    seen: list[str] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SAID_S):
+            async for line in lines:
+                if text in line:
+                    return
+                seen.append(line)
+    raise AssertionError(f"nothing said {text!r}, but: {seen}")

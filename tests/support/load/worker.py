@@ -425,6 +425,7 @@ class Worker:
                     page = await client.inbox(after, limit=INBOX_PAGE)
                     entries += [(number, stored(message)) for number, message in page.entries]
                     entries += [(number, stored_change(change)) for number, change in page.changes]
+                    entries += [(number, stub(conversation, seq)) for number, conversation, seq in page.stubs]
                     after, head, more = page.next, page.head, page.more
         except (TidingsError, TimeoutError) as error:
             return f"the inbox of {talker.device.user}: {error!r}"[:300]
@@ -495,6 +496,11 @@ def stored_change(change: MessageChanged) -> record.Stored:
         change=record.Change(what, change.seq),
         state=stored_state(change.state),
     )
+
+
+def stub(conversation: str, seq: int) -> record.Stored:
+    """A change of which only the place is told."""
+    return record.Stored(conversation, seq, "", "", "", "")
 
 
 def stored_state(state: State) -> record.State:

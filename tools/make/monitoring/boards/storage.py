@@ -94,9 +94,15 @@ BOARD = Board(
                     "the next heartbeat of whoever it was for.",
                     "ops",
                     (
-                        rate_by("tidings_reactions_total", "outcome", HERE),
-                        Query(rate("tidings_announcements_total", "way", where=HERE), "announced {{way}}"),
-                        Query(rate("tidings_tells_total", "outcome", where=HERE), "handed on, {{outcome}}"),
+                        rate_by("tidings_reactions_total", "outcome", HERE, "nobody reacts"),
+                        Query(
+                            rate("tidings_announcements_total", "way", where=HERE), "announced {{way}}", "nobody reacts"
+                        ),
+                        Query(
+                            rate("tidings_tells_total", "outcome", where=HERE),
+                            "handed on, {{outcome}}",
+                            "nobody reacts",
+                        ),
                     ),
                 ),
                 Panel(
