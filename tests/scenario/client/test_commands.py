@@ -199,7 +199,7 @@ async def test_messages_are_changed_in_a_chat(place: list[str], server: ModelSer
             ("/reactions 1", "* #1: ann 👍"),
             ("/unreact 1 👍", "* about #1: ann no more 👍"),
             ("/recall .", "* ann took #3 back"),
-            ("/edit 99 hello", "* There is no such message"),
+            ("/edit 99 hello", "* There is no message #99 here"),
             ("/hide 1", ""),
             ("/mute 8", ""),
             ("/block cleo", "* You take no more messages from cleo."),
