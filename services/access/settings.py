@@ -1,7 +1,6 @@
 """The settings of an access node: where it listens, who may come in, how much a client may do, how it leaves.
 
-Guarantees: limits that clients are told have the same name and default as in the other services. Does not know: who
-reads them.
+Limits that logic nodes keep are shared with these (common/settings/limits.py). Does not know: who reads them.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ from pydantic import Field, model_validator
 from services.access.admission.addresses import networks
 from services.common.auth.tokens import ALGORITHMS
 from services.common.settings import production
-from services.common.settings.node import Address, CommaSeparated, NodeSettings, OptionalAddress
+from services.common.settings.limits import LimitSettings
+from services.common.settings.node import Address, CommaSeparated, OptionalAddress
 from services.common.settings.production import Objection
 from services.common.settings.security import OptionalFile
 
 
-class AccessSettings(NodeSettings):
+class AccessSettings(LimitSettings):
     """Connections, sessions, limits."""
 
     service: ClassVar[str] = "access"
@@ -85,28 +85,6 @@ class AccessSettings(NodeSettings):
         le=1_048_576,
         description="Largest frame of a client. It must hold a message's content; larger frames are refused before "
         "they are read.",
-    )
-    content_bytes_max: int = Field(
-        32_768,
-        ge=256,
-        le=524_288,
-        description="Most bytes of a message's text or data. Every byte is stored, goes through Kafka and to every "
-        "recipient.",
-    )
-    edit_window_s: int = Field(
-        172_800,
-        ge=0,
-        le=3_153_600_000,
-        description="How long after its time a message may be edited by its sender; clients are told. 0: always. "
-        "Longer: people mend older mistakes; what others have read long ago may change. The same for access and logic "
-        "nodes.",
-    )
-    recall_window_s: int = Field(
-        172_800,
-        ge=0,
-        le=3_153_600_000,
-        description="How long after its time a message may be recalled by its sender; clients are told. 0: always. "
-        "Owner and admins of a group recall at any time. The same for access and logic nodes.",
     )
     sends_per_s: float = Field(
         1000.0,
@@ -265,11 +243,6 @@ class AccessSettings(NodeSettings):
         ge=0,
         le=100_000,
         description="Users whose presence one connection may watch, and as many whose profiles.",
-    )
-    profiles_by: Literal["user", "backend"] = Field(
-        "user",
-        description="Who sets profiles, as clients are told: `user`: each user their own; `backend`: only the "
-        "operator's own systems. Logic nodes see to it, so set it for both.",
     )
 
     send_lanes: int = Field(

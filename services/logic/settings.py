@@ -1,6 +1,6 @@
 """The settings of a logic node.
 
-Guarantees: limits that clients are told elsewhere have the same name and default there. Does not know: who reads them.
+Limits that access nodes tell clients are shared with them (common/settings/limits.py). Does not know: who reads them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from services.common.settings import production
 from services.common.settings.events import EventSettings
+from services.common.settings.limits import LimitSettings
 from services.common.settings.production import Objection
 
 TOKEN_BYTES_MIN = 16
@@ -33,7 +34,7 @@ def read_secret(file: str) -> str:
     return secret
 
 
-class LogicSettings(EventSettings):
+class LogicSettings(EventSettings, LimitSettings):
     """What a logic node decides by, how long it waits and how much it holds."""
 
     service: ClassVar[str] = "logic"
@@ -54,28 +55,6 @@ class LogicSettings(EventSettings):
         ge=1,
         le=10_000,
         description="Devices of one user connected at once. Each message of the user's chats goes to all of them.",
-    )
-    content_bytes_max: int = Field(
-        32_768,
-        ge=256,
-        le=524_288,
-        description="Most bytes of a message's text or data. Every byte is stored, goes through Kafka and to every "
-        "recipient.",
-    )
-    edit_window_s: int = Field(
-        172_800,
-        ge=0,
-        le=3_153_600_000,
-        description="How long after its time a message may be edited by its sender; clients are told. 0: always. "
-        "Longer: people mend older mistakes; what others have read long ago may change. The same for access and logic "
-        "nodes.",
-    )
-    recall_window_s: int = Field(
-        172_800,
-        ge=0,
-        le=3_153_600_000,
-        description="How long after its time a message may be recalled by its sender; clients are told. 0: always. "
-        "Owner and admins of a group recall at any time. The same for access and logic nodes.",
     )
     page_bytes_max: int = Field(
         131_072,
@@ -167,11 +146,6 @@ class LogicSettings(EventSettings):
         le=5000,
         description="Most items of one call to a storage node. Larger: fewer calls; smaller: a slow item delays "
         "fewer others.",
-    )
-    profiles_by: Literal["user", "backend"] = Field(
-        "user",
-        description="Who sets profiles: `user`: each user their own; `backend`: only the operator's own systems, and "
-        "users are refused. Access nodes tell clients which, so set it for both.",
     )
     cached_members_max: int = Field(
         400_000,
