@@ -16,11 +16,10 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.storage.events.port import FedChange, FedRow
 from services.storage.events.queue import Debt, Fed
-from services.storage.folding.fold import act_of
-from services.storage.folding.shown import is_special, shown
+from services.storage.folding.shown import is_special, shown, target_key, targets_of
 from services.storage.loading import membership
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import CHANGE, MessageKey, Span, StoredMessage
+from services.storage.repository.records import MessageKey, Span, StoredMessage
 
 ChangeItem = storage_pb2.ChangeItem
 
@@ -57,16 +56,15 @@ class DebtReader:
 
     async def _targets(self, pages: Sequence[Sequence[StoredMessage]]) -> Mapping[MessageKey, StoredMessage]:
         """What the CHANGEs of these pages change, without contents."""
-        keys = {
-            (message.conversation, act_of(message).seq) for page in pages for message in page if message.kind == CHANGE
-        }
+        keys = targets_of(message for page in pages for message in page)
         return await self._repository.messages.get(sorted(keys), content_max=0) if keys else {}
 
     def _as_shown(self, row: FedRow, targets: Mapping[MessageKey, StoredMessage]) -> FedRow:
         message = row.message
         if not is_special(message):
             return row
-        target = targets.get((message.conversation, act_of(message).seq)) if message.kind == CHANGE else None
+        key = target_key(message)
+        target = targets.get(key) if key is not None else None
         return row._replace(told=shown(message, self._clock.wall_ms(), target=target))
 
     async def _addressed(self, debt: Debt, page: Sequence[StoredMessage]) -> list[FedRow]:

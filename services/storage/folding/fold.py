@@ -20,23 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from google.protobuf.message import DecodeError
-
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.folding.contents import in_order, named_in
-from services.storage.folding.shown import folded_state
+from services.storage.folding.shown import act_in, folded_state
 from services.storage.repository.records import Erasure, Fold, StoredMessage
 from tidings_protocol import client_pb2
 
 FoldedState = storage_pb2.FoldedState
-
-
-def act_of(change: StoredMessage) -> client_pb2.Change:
-    """What a CHANGE does; nothing to any entry, if it cannot be read."""
-    try:
-        return client_pb2.Change.FromString(change.act)
-    except DecodeError:
-        return client_pb2.Change()
 
 
 def mentioned_in(entry: StoredMessage) -> tuple[str, ...]:
@@ -50,7 +40,7 @@ def folded(target: StoredMessage, change: StoredMessage) -> StoredMessage:
     after = folded_state(target)
     if change.seq <= after.state.revision:
         return target
-    act = act_of(change)
+    act = act_in(change.act)
     if after.state.recalled_by:
         after.state.revision = change.seq
         return target._replace(state=after.SerializeToString())
@@ -97,7 +87,7 @@ def _finished(
 
 def pinned_after(pinned: Collection[int], change: StoredMessage) -> tuple[int, ...]:
     """What is pinned in the conversation after a CHANGE, the newest pin first."""
-    act = act_of(change)
+    act = act_in(change.act)
     others = tuple(seq for seq in pinned if seq != act.seq)
     match act.WhichOneof("act"):
         case "pin":

@@ -11,12 +11,13 @@ Does not know: who reads, who has hidden what.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.storage.repository.records import CHANGE, StoredMessage
+from services.storage.repository.records import CHANGE, MessageKey, StoredMessage
 from tidings_protocol import client_pb2
 from tidings_protocol.content import OWN_PREFIX
 from tidings_protocol.ids import message_id
@@ -52,15 +53,24 @@ def folded_state(message: StoredMessage) -> storage_pb2.FoldedState:
     return _read(storage_pb2.FoldedState, message.state) or storage_pb2.FoldedState()
 
 
+def act_in(act: bytes) -> client_pb2.Change:
+    """What a CHANGE does; nothing to any entry (seq 0), if it cannot be read."""
+    return _read(client_pb2.Change, act) or client_pb2.Change()
+
+
 def target_of(message: StoredMessage) -> int:
-    """The seq of the entry that a CHANGE changes; 0: it is no CHANGE."""
-    return target_in(message.act) if message.kind == CHANGE else 0
+    """The seq of the entry that a CHANGE changes; 0: it is no CHANGE, or cannot be read."""
+    return act_in(message.act).seq if message.kind == CHANGE else 0
 
 
-def target_in(act: bytes) -> int:
-    """The seq of the entry that this act changes; 0: it cannot be read."""
-    change = _read(client_pb2.Change, act)
-    return change.seq if change else 0
+def target_key(message: StoredMessage) -> MessageKey | None:
+    """The entry that a CHANGE changes; None: it is no CHANGE."""
+    return (message.conversation, target_of(message)) if message.kind == CHANGE else None
+
+
+def targets_of(messages: Iterable[StoredMessage]) -> set[MessageKey]:
+    """What the CHANGEs among these change."""
+    return {key for each in messages if (key := target_key(each)) is not None}
 
 
 def shown(

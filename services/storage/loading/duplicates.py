@@ -20,13 +20,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
-from services.storage.folding.fold import act_of
 from services.storage.folding.shown import is_special, shown, state_of
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import CHANGE, ClientKey, MessageKey, OpKey, StoredMessage
+from services.storage.repository.records import CHANGE, ClientKey, OpKey, StoredMessage
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.errors import BadRequest, TidingsError, Unavailable
 
@@ -133,11 +132,6 @@ async def outcomes(
             continue
         answers.append(_outcome(message, conversations[item.conversation], mine))
     return answers
-
-
-def target_key(message: StoredMessage) -> MessageKey | None:
-    """What an entry changes; None: it is no CHANGE."""
-    return (message.conversation, act_of(message).seq) if message.kind == CHANGE else None
 
 
 def tell(outcome: StoreOutcome, message: StoredMessage, target: StoredMessage | None, now_ms: int) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from services.storage.folding.fold import act_of, folded, pinned_after
+from services.storage.folding.fold import folded, pinned_after
+from services.storage.folding.shown import target_key
 from services.storage.folding.writer import Changed, FoldWriter
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Repository
@@ -38,7 +39,7 @@ class Refolding:
 
     async def _fold(self, changes: Sequence[StoredMessage]) -> None:
         """Folds these, which are in the order of their conversations' logs, and were read without their content."""
-        named = {(each.conversation, each.seq): (each.conversation, act_of(each).seq) for each in changes}
+        named = {(each.conversation, each.seq): key for each in changes if (key := target_key(each)) is not None}
         found = await self._repository.messages.get([*named, *dict.fromkeys(named.values())])
         after: dict[MessageKey, StoredMessage] = {}
         for key, target in named.items():

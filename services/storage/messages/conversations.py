@@ -19,6 +19,7 @@ from services.common.lanes.lane import Lanes
 from services.storage.events.port import Feed, NoFeed
 from services.storage.folding.hiders import Audience, hiders_among
 from services.storage.folding.recalls import Recalls
+from services.storage.folding.shown import target_key
 from services.storage.folding.writer import FoldWriter
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
@@ -187,11 +188,7 @@ class ConversationStore:
             for item, outcome in zip(items, outcomes, strict=True)
             if outcome.status == StoreOutcome.DUPLICATE
         ]
-        changes = {
-            index: key
-            for index, (_, first, _) in enumerate(repeats)
-            if (key := duplicates.target_key(first)) is not None
-        }
+        changes = {index: key for index, (_, first, _) in enumerate(repeats) if (key := target_key(first)) is not None}
         targets = await self._repository.messages.get(list(dict.fromkeys(changes.values()))) if changes else {}
         now_ms = self._clock.wall_ms()
         for index, (_, first, outcome) in enumerate(repeats):

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from services.common.scope import run_all
-from services.storage.folding.fold import act_of
 from services.storage.folding.judge import ADMIN
+from services.storage.folding.shown import target_key
 from services.storage.loading.documents import ConversationDocuments
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.messages.numbering import MessageDraft, NumberingBatch
 from services.storage.messages.targets import Targets
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import CHANGE, EVERYBODY
+from services.storage.repository.records import EVERYBODY
 from tidings_protocol.ids import ConversationKind
 
 # In a larger group to mention all is text only.
@@ -71,9 +71,9 @@ class Naming:
     async def find_changed(self, repeats: Sequence[MessageDraft], targets: Targets) -> None:
         """Tells drafts that repeat a change what its target is now."""
         named = {
-            draft: (draft.first.conversation, act_of(draft.first).seq)
+            draft: key
             for draft in repeats
-            if draft.act is not None and draft.first is not None and draft.first.kind == CHANGE
+            if draft.act is not None and draft.first is not None and (key := target_key(draft.first)) is not None
         }
         keys = targets.unknown(named.values())
         if keys:

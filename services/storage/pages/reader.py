@@ -23,6 +23,7 @@ from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
 from services.common.scope import run_both
 from services.common.telemetry import logs
+from services.storage.folding.shown import targets_of
 from services.storage.folding.texts import StreamTexts, as_of_now
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
@@ -42,7 +43,7 @@ from services.storage.pages.paging import (
     present_messages,
     to_complete,
 )
-from services.storage.pages.showing import Showing, is_before, is_hidden, key_of, targets_of
+from services.storage.pages.showing import Showing, is_before, is_hidden, key_of
 from services.storage.reactions.mine import mine_of_each
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (

@@ -10,10 +10,10 @@ Does not know: where entries come from, what of them fits into a page.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from services.storage.folding.shown import shown, stub, target_of
+from services.storage.folding.shown import shown, stub, target_key, target_of
 from services.storage.reactions.mine import NOTHING_MINE, Mine, with_mine
 from services.storage.repository.records import CHANGE, HiddenSeqs, MessageKey, StoredMessage
 
@@ -55,10 +55,10 @@ class Showing:
         if key_of(message) in self._stubs:
             encoded = stub(message.conversation, message.seq)
             return PageItem(encoded, len(encoded))
-        if message.kind != CHANGE:
+        key = target_key(message)
+        if key is None:
             encoded = self._marked(shown(message, self._now_ms), key_of(message))
             return PageItem(encoded, len(encoded) + message.left_out)
-        key = message.conversation, target_of(message)
         target = self._targets.get(key)
         encoded = self._marked(shown(message, self._now_ms, target=target), key)
         brief = self._marked(shown(message, self._now_ms, target=target, with_content=False), key)
@@ -82,8 +82,3 @@ def is_before(message: StoredMessage, conversation: str, first: int) -> bool:
     read.
     """
     return message.kind == CHANGE and message.conversation == conversation and target_of(message) < first
-
-
-def targets_of(messages: Iterable[StoredMessage]) -> set[MessageKey]:
-    """What the CHANGEs among these change."""
-    return {(each.conversation, target_of(each)) for each in messages if each.kind == CHANGE}

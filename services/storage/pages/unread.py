@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.storage.folding.shown import state_of, target_in
+from services.storage.folding.shown import act_in, state_of
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     NOTHING_HIDDEN,
@@ -89,7 +89,7 @@ class UnreadReader:
         behind read positions that the counts do not begin at.
         """
         keys = {
-            (place.conversation, target_in(mention.act))
+            (place.conversation, act_in(mention.act).seq)
             for place in places
             if place.conversation in counts
             for mention in counts[place.conversation].mentions
@@ -135,7 +135,7 @@ def _fill_mentions(place: Beyond, count: UnreadCount, others: Mapping[MessageKey
     mentions = [
         mention.seq
         for mention in count.mentions
-        if not mention.act or _is_shown(place, others.get((place.conversation, target_in(mention.act))), now_ms)
+        if not mention.act or _is_shown(place, others.get((place.conversation, act_in(mention.act).seq)), now_ms)
     ]
     place.entry.unread_mentions = min(len(mentions), MENTIONS_TOLD)
     place.entry.first_mention_seq = mentions[0] if mentions else 0

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.folding.fold import act_of, mentioned_in
-from services.storage.folding.shown import folded_state
+from services.storage.folding.fold import mentioned_in
+from services.storage.folding.shown import act_in, folded_state
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
@@ -117,7 +117,7 @@ class Model:
         if entry.kind != CHANGE:
             self.messages[entry.seq] = Modelled(entry.sender, item.content, named)
             return
-        change = act_of(entry)
+        change = act_in(entry.act)
         target = self.messages[change.seq]
         assert not target.recalled_by, "nothing is done to what is recalled"
         target.revision = entry.seq
@@ -156,7 +156,7 @@ def check(world: World, asked: dict[tuple[str, str], pb.StoreItem]) -> None:
         assert state.state.revision == expected.revision
         assert (state.state.recalled_by, state.state.pinned) == (expected.recalled_by, expected.pinned)
         assert bool(state.state.edited_ms) == expected.edited
-        mine = [each for each in entries.values() if each.kind == CHANGE and act_of(each).seq == seq]
+        mine = [each for each in entries.values() if each.kind == CHANGE and act_in(each.act).seq == seq]
         assert [each.seq for each in mine if each.content] == ([expected.content_seq] if expected.content_seq else [])
         where = [user for each in (found, *mine) for user in each.mentions]
         assert sorted(where) == sorted(expected.mentions), "each is mentioned at one place"

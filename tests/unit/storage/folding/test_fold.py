@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from services.storage.folding.fold import (
-    act_of,
     erasure_of,
     fold_of,
     folded,
     mentioned_in,
     pinned_after,
 )
-from services.storage.folding.shown import folded_state, state_of
+from services.storage.folding.shown import act_in, folded_state, state_of
 from services.storage.repository.records import EVERYBODY, Erasure, Fold, StoredMessage
 from tests.unit.storage.folding.documents import (
     CHAT,
@@ -145,4 +144,4 @@ def test_where_it_is_known_what_is_erased_only_what_came_since_is_looked_at() ->
 
 
 def test_the_act_of_a_change_is_read_as_it_was_stored() -> None:
-    assert act_of(pin(2, target=7)) == Change(seq=7, pin=True)
+    assert act_in(pin(2, target=7).act) == Change(seq=7, pin=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from services.storage.pages.showing import Showing, is_hidden, key_of, targets_of
+from services.storage.folding.shown import targets_of
+from services.storage.pages.showing import Showing, is_hidden, key_of
 from services.storage.repository.records import NOTHING_HIDDEN, HiddenSeqs
 from tests.unit.storage.changed import CHAT, acted, edited, read, said, state
 from tidings_protocol import client_pb2
