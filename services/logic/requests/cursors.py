@@ -24,7 +24,7 @@ from services.logic.groups.permissions import check_in_chat
 from services.logic.people.news import PeopleNews
 from services.logic.receipts.coalescer import ReaderCursor
 from services.logic.receipts.sender import ReceiptSender
-from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply
+from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply, passing
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind, check_conversation
@@ -100,13 +100,9 @@ class CursorMarker:
     async def read(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """Answers `read` requests: `ok` is durable."""
         replies: list[Reply] = [ok_reply()] * len(requests)
-        allowed: list[int] = []
-        for index, request in enumerate(requests):
-            try:
-                _check_reader(request.frame.read.conversation, request.user)
-                allowed.append(index)
-            except TidingsError as error:
-                replies[index] = error
+        allowed = passing(
+            requests, replies, lambda request: _check_reader(request.frame.read.conversation, request.user)
+        )
         marks = [
             pb.MarkItem(
                 conversation=requests[index].frame.read.conversation,

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.logic.groups.loader import GroupLoader, group_in
+from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_read
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
-from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply
+from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply, passing
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, TidingsError
@@ -44,27 +44,14 @@ class MessageHider:
     async def hide(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """Hides what each request names; an error where the request is wrong or not allowed."""
         replies: list[Reply] = [ok_reply()] * len(requests)
-        checked: list[int] = []
-        for index, request in enumerate(requests):
-            try:
-                _check_shape(request.frame.hide)
-                checked.append(index)
-            except TidingsError as error:
-                replies[index] = error
+        checked = passing(requests, replies, lambda request: _check_shape(request.frame.hide))
         groups = await self._loader.load_for(
             (requests[index].frame.hide.conversation, requests[index].user) for index in checked
         )
-        allowed: list[int] = []
-        for index in checked:
-            conversation = requests[index].frame.hide.conversation
-            try:
-                check_read(conversation, requests[index].user, group_in(groups, conversation))
-                allowed.append(index)
-            except TidingsError as error:
-                replies[index] = error
-        outcomes = await self._storage.hide([_item(requests[index]) for index in allowed])
+        items = passing(requests, replies, lambda request: _item(request, groups), checked)
+        outcomes = await self._storage.hide(list(items.values()))
         pushes: list[OutgoingPush] = []
-        for index, outcome in zip(allowed, outcomes, strict=True):
+        for index, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
                 replies[index] = outcome
             elif outcome.seqs or outcome.through:
@@ -82,8 +69,10 @@ def _check_shape(hide: client_pb2.Hide) -> None:
         raise BadRequest("the request names no message: give `seqs`, or `through` to hide all up to there")
 
 
-def _item(request: ClientRequest) -> pb.HideItem:
+def _item(request: ClientRequest, groups: FoundGroups) -> pb.HideItem:
+    """What storage is asked for; raises what forbids it."""
     hide = request.frame.hide
+    check_read(hide.conversation, request.user, group_in(groups, hide.conversation))
     return pb.HideItem(conversation=hide.conversation, user=request.user, seqs=hide.seqs, through=hide.through)
 
 

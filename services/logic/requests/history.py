@@ -15,10 +15,10 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_read
 from services.logic.requests.pages import message_page
-from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit
+from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit, passing
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import BadRequest, TidingsError
+from tidings_protocol.errors import BadRequest
 from tidings_protocol.ids import check_conversation
 
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
@@ -39,27 +39,16 @@ class HistoryReader:
 
     async def history(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """The messages before or after each request's seq; an error where the request is wrong or not allowed."""
-        replies: list[Reply | None] = [None] * len(requests)
-        checked: list[int] = []
-        for index, request in enumerate(requests):
-            try:
-                _check_shape(request.frame.history)
-                checked.append(index)
-            except TidingsError as error:
-                replies[index] = error
+        replies: dict[int, Reply] = {}
+        checked = passing(requests, replies, lambda request: _check_shape(request.frame.history))
         groups = await self._loader.load_for(
             (requests[index].frame.history.conversation, requests[index].user) for index in checked
         )
-        allowed: list[tuple[int, pb.HistoryItem]] = []
-        for index in checked:
-            try:
-                allowed.append((index, self._item(requests[index], groups)))
-            except TidingsError as error:
-                replies[index] = error
-        outcomes = await self._storage.history([item for _, item in allowed])
-        for (index, item), outcome in zip(allowed, outcomes, strict=True):
+        items = passing(requests, replies, lambda request: self._item(request, groups), checked)
+        outcomes = await self._storage.history(list(items.values()))
+        for (index, item), outcome in zip(items.items(), outcomes, strict=True):
             replies[index] = message_page(outcome, "history", item.after if item.HasField("after") else item.before)
-        return [reply for reply in replies if reply is not None]
+        return [replies[index] for index in range(len(requests))]
 
     def _item(self, request: ClientRequest, groups: FoundGroups) -> pb.HistoryItem:
         """What storage is asked for; raises what forbids it."""

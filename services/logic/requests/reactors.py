@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_read
-from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit
+from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit, passing
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.changes import reaction_of
@@ -39,24 +39,13 @@ class ReactorsReader:
     async def reactors(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """Who gave each request's message its reactions; an error where the request is wrong or not allowed."""
         replies: dict[int, Reply] = {}
-        checked: list[int] = []
-        for index, request in enumerate(requests):
-            try:
-                _check_shape(request.frame.reactors)
-                checked.append(index)
-            except TidingsError as error:
-                replies[index] = error
+        checked = passing(requests, replies, lambda request: _check_shape(request.frame.reactors))
         groups = await self._loader.load_for(
             (requests[index].frame.reactors.conversation, requests[index].user) for index in checked
         )
-        allowed: dict[int, pb.ReactorsItem] = {}
-        for index in checked:
-            try:
-                allowed[index] = _item(requests[index], groups)
-            except TidingsError as error:
-                replies[index] = error
-        outcomes = await self._storage.reactors(list(allowed.values()))
-        for index, outcome in zip(allowed, outcomes, strict=True):
+        items = passing(requests, replies, lambda request: _item(request, groups), checked)
+        outcomes = await self._storage.reactors(list(items.values()))
+        for index, outcome in zip(items, outcomes, strict=True):
             replies[index] = outcome if isinstance(outcome, TidingsError) else _page(outcome)
         return [replies[index] for index in range(len(requests))]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit
+from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit, passing
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
@@ -32,18 +32,12 @@ class ReadersReader:
 
     async def readers(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """Pages of members, by user id."""
-        replies: list[Reply | None] = [None] * len(requests)
-        asked: list[int] = []
-        for index, request in enumerate(requests):
-            try:
-                check_conversation(request.frame.readers.conversation)
-                asked.append(index)
-            except TidingsError as error:
-                replies[index] = error
+        replies: dict[int, Reply] = {}
+        asked = passing(requests, replies, lambda request: check_conversation(request.frame.readers.conversation))
         outcomes = await self._storage.readers([_item(requests[index]) for index in asked])
         for index, outcome in zip(asked, outcomes, strict=True):
             replies[index] = outcome if isinstance(outcome, TidingsError) else _page(outcome)
-        return [reply for reply in replies if reply is not None]
+        return [replies[index] for index in range(len(requests))]
 
 
 def _item(request: ClientRequest) -> pb.ReadersItem:

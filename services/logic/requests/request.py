@@ -1,15 +1,18 @@
 """One request of a client among those of a batch, and what it is answered with.
 
-Guarantees: values only. Does not know: who answers.
+Guarantees: values, and the check of a batch, which answers what it refuses. Does not know: who answers the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,30 @@ class ClientRequest:
 
 # Answers a batch of requests of one operation: a reply for each, in their order.
 Handler = Callable[[list[ClientRequest]], Awaitable[Sequence[Reply]]]
+
+
+class Replies(Protocol):
+    """The replies to a batch, by the indexes of its requests: a list or a dict."""
+
+    def __setitem__(self, index: int, reply: TidingsError, /) -> None: ...
+
+
+def passing(
+    requests: Sequence[ClientRequest],
+    replies: Replies,
+    check: Callable[[ClientRequest], T],
+    among: Iterable[int] | None = None,
+) -> dict[int, T]:
+    """What `check` makes of each request, by index; where it raises TidingsError, that is the reply. `among`: the
+    indexes that are looked at; None: all.
+    """
+    passed: dict[int, T] = {}
+    for index in range(len(requests)) if among is None else among:
+        try:
+            passed[index] = check(requests[index])
+        except TidingsError as error:
+            replies[index] = error
+    return passed
 
 
 def page_limit(limit: int, default: int, most: int) -> int:

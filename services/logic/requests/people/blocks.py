@@ -15,7 +15,7 @@ from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.logic.people.news import PeopleNews
-from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply, page_limit
+from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply, page_limit, passing
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, TidingsError
@@ -41,13 +41,7 @@ class BlockHandler:
     async def block(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """Makes or ends the blocks of each request."""
         replies: list[Reply] = [ok_reply()] * len(requests)
-        allowed: list[int] = []
-        for index, request in enumerate(requests):
-            try:
-                _check(request.frame.block, request.user)
-                allowed.append(index)
-            except TidingsError as error:
-                replies[index] = error
+        allowed = passing(requests, replies, lambda request: _check(request.frame.block, request.user))
         items = [_item(requests[index]) for index in allowed]
         for index, item, outcome in zip(allowed, items, await self._storage.block(items), strict=True):
             if isinstance(outcome, TidingsError):

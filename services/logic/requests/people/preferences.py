@@ -15,7 +15,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.logic.groups.permissions import check_in_chat
 from services.logic.people.news import PeopleNews
-from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply
+from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply, passing
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, TidingsError, TooLarge
@@ -41,14 +41,8 @@ class PreferenceSetter:
     async def prefer(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """Sets what each request gives."""
         replies: list[Reply] = [ok_reply()] * len(requests)
-        allowed: list[int] = []
         now_ms = self._clock.wall_ms()
-        for index, request in enumerate(requests):
-            try:
-                _check(request.frame.prefer, request.user, now_ms)
-                allowed.append(index)
-            except TidingsError as error:
-                replies[index] = error
+        allowed = passing(requests, replies, lambda request: _check(request.frame.prefer, request.user, now_ms))
         outcomes = await self._storage.prefer([_item(requests[index]) for index in allowed])
         for index, outcome in zip(allowed, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
